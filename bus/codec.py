@@ -1,0 +1,108 @@
+"""Bytes ↔ event, and event → what a client sees of it.
+
+An entry of an `events` stream has the field `e` (the event as JSON), written by us with `v` (schema version, absent
+means 1) and `p` (the producer's name); a producer that XADDs by hand needs only `e`. Unknown JSON fields survive a
+round trip, so a worker of the previous release carries what it does not understand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from bus.event import DEFAULT_TTL, MAX_EVENT_BYTES, MESSAGE, Event, Invalid, Problem, Step, parse
+
+VERSION: Final = 1
+DIRECT: Final = "xadd"
+"""The source of an event that was XADDed by hand and names none."""
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _step(step: Step) -> dict[str, Any]:
+    out: dict[str, Any] = {"via": step.via, "after": step.after}
+    if step.unless is not None:
+        out["unless"] = step.unless
+    return out
+
+
+def encode_event(event: Event) -> bytes:
+    """The event as JSON, absent fields left out; `decode_event` gives it back."""
+    out: dict[str, Any] = dict(event.extra)
+    out |= {"id": event.id, "source": event.source, "type": event.type, "time": _iso(event.created_at)}
+    out["to"] = {k: list(v) for k, v in (("users", event.users), ("topics", event.topics)) if v}
+    for name in ("key", "category", "title", "body", "data", "template", "collapse_key"):
+        if (value := getattr(event, name)) is not None:
+            out[name] = value
+    if event.ladder is not None:
+        out["ladder"] = [_step(step) for step in event.ladder]
+    if event.at is not None:
+        out["at"] = _iso(event.at)
+    if event.ttl != DEFAULT_TTL:
+        out["ttl"] = event.ttl
+    if event.priority != "normal":
+        out["priority"] = event.priority
+    if event.ephemeral:
+        out["ephemeral"] = True
+    return orjson.dumps(out)
+
+
+def decode_json(data: bytes) -> object | Invalid:
+    """JSON within the size limit, or why not. Never quotes the input."""
+    if len(data) > MAX_EVENT_BYTES:
+        return Invalid((Problem("", f"must be at most {MAX_EVENT_BYTES} bytes"),))
+    try:
+        return orjson.loads(data)  # type: ignore[no-any-return]
+    except orjson.JSONDecodeError:
+        return Invalid((Problem("", "is not valid JSON in UTF-8"),))
+
+
+def encode_entry(event: Event, producer: str) -> dict[str, bytes]:
+    """The fields of a stream entry."""
+    return {"v": str(VERSION).encode(), "p": producer.encode(), "e": encode_event(event)}
+
+
+def decode_entry(position: str, fields: Mapping[bytes, bytes], now: float) -> Event | Invalid:
+    """A stream entry to an event; `position` (the entry's id) stands in for a missing event id."""
+    version = fields.get(b"v", b"1")
+    if not version.isdigit() or not 1 <= int(version[:4]) <= VERSION:
+        return Invalid((Problem("", f"has schema version {version[:8]!r}; this worker reads up to {VERSION}"),))
+    data = fields.get(b"e")
+    if data is None:
+        return Invalid((Problem("", "has no field e: XADD the event as JSON in field e"),))
+    raw = decode_json(data)
+    if isinstance(raw, Invalid):
+        return raw
+    # A bare XADD may not send the system's own types; what a gateway wrote carries its producer's name.
+    internal = fields.get(b"p") == b"tocsin"
+    return parse(raw, default_id=position, default_source=DIRECT, now=now, internal=internal)
+
+
+def with_id(event: Event, event_id: str) -> Event:
+    """The same event under another id."""
+    return replace(event, id=event_id)
+
+
+def publication(event: Event) -> bytes:
+    """What a client gets as `pub`, without its offset: `"data":{…}` and, for a client's message, `"info":{…}`.
+
+    The bytes are the inside of a JSON object, so that the gateway can put an offset behind them without parsing.
+    """
+    if event.type == MESSAGE:
+        data = b'"data":' + orjson.dumps(event.data)
+        info = event.extra.get("info")
+        return data if info is None else data + b',"info":' + orjson.dumps(info)
+    notification: dict[str, Any] = {"id": event.id, "type": event.type}
+    for name in ("title", "body", "data", "category"):
+        if (value := getattr(event, name)) is not None:
+            notification[name] = value
+    notification["created_at"] = _iso(event.created_at)
+    if "actions" in event.extra:
+        notification["actions"] = event.extra["actions"]
+    return b'"data":' + orjson.dumps(notification)

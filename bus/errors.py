@@ -1,0 +1,56 @@
+"""What can be wrong with the bus itself.
+
+BusError
+├── BusDown         no connection, or it was lost before the reply: the command may or may not have run
+├── Overloaded      more commands in flight than the pipe's bound; nothing was sent
+├── Refused         Redis answered with an error; `code` is its first word (OOM, READONLY, MISCONF, NOPERM …)
+└── Unfit           this Redis cannot be used as it is configured; says what to change
+"""
+
+from __future__ import annotations
+
+
+class BusError(Exception):
+    """Base of all."""
+
+
+class BusDown(BusError):
+    """No connection, or it was lost before the reply: the command may or may not have run."""
+
+
+class Overloaded(BusError):
+    """More commands in flight than the pipe's bound; nothing was sent."""
+
+
+class Refused(BusError):
+    """Redis answered with an error."""
+
+    def __init__(self, message: str) -> None:
+        self.code = message.split(" ", 1)[0]
+        super().__init__(message)
+
+    @property
+    def passing(self) -> bool:
+        """Whether waiting may cure it: Redis is full, read-only, loading or moving, and no command is to blame."""
+        return self.code in PASSING
+
+
+PASSING = frozenset(
+    (
+        "OOM",
+        "READONLY",
+        "LOADING",
+        "MISCONF",
+        "CLUSTERDOWN",
+        "TRYAGAIN",
+        "MASTERDOWN",
+        "NOREPLICAS",
+        "BUSY",
+        "MOVED",
+        "ASK",
+    )
+)
+
+
+class Unfit(BusError):
+    """This Redis cannot be used as it is configured; the text says what to change."""

@@ -1,0 +1,150 @@
+"""Every Redis key, built here and nowhere else.
+
+A key is `prefix:{tag}:part:part`, its parts escaped so that no two names can meet in one key. A topic is named as the
+hub names it: `news:sport` is a topic, `@alice` is alice's inbox, which is a topic of her own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bus.partition import balanced_tags, partition_of
+
+INBOX = "@"
+"""First character of an inbox's topic name; producers cannot use it for a topic of theirs."""
+
+_ESCAPES = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
+
+
+def escape(name: str) -> str:
+    """A name that can stand between colons: injective, and free of braces, which would move the hash tag."""
+    return name.translate(_ESCAPES)
+
+
+def inbox_of(user: str) -> str:
+    """The topic name of a user's inbox."""
+    return INBOX + user
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one installation: its prefix and its number of partitions."""
+
+    prefix: str
+    partitions: int
+
+    # Where a name lives -----------------------------------------------------------------------------------------
+
+    def partition(self, topic: str) -> int:
+        """Partition of a topic or inbox; an inbox lives with its user."""
+        return partition_of(topic.removeprefix(INBOX), self.partitions)
+
+    def tagged(self, partition: int, *parts: str) -> str:
+        """A key of a partition."""
+        tag = balanced_tags(self.partitions)[partition]
+        return ":".join((self.prefix, "{" + tag + "}", *parts))
+
+    # The partition's own ----------------------------------------------------------------------------------------
+
+    def events(self, partition: int) -> str:
+        """Stream: ingest."""
+        return self.tagged(partition, "events")
+
+    def lease(self, partition: int) -> str:
+        """String with TTL: `owner fence` of the worker that holds the partition."""
+        return self.tagged(partition, "lease")
+
+    def head(self, partition: int) -> str:
+        """Hash: `fence` (last one given), `acked` (checkpoint), `entry` and `attempts` of the entry being worked."""
+        return self.tagged(partition, "head")
+
+    def dead(self, partition: int) -> str:
+        """Stream: buried entries, each with its reason."""
+        return self.tagged(partition, "dead")
+
+    def body(self, partition: int, ref: str) -> str:
+        """Hash with TTL: the content of an event, once per partition."""
+        return self.tagged(partition, "body", escape(ref))
+
+    def body_prefix(self, partition: int) -> str:
+        """What a script puts before an escaped event reference to find its body."""
+        return self.tagged(partition, "body", "")
+
+    def seen(self, partition: int, ref: str) -> str:
+        """Hash with TTL: topic → offset already given to this event; the idempotence of a re-run."""
+        return self.tagged(partition, "seen", escape(ref))
+
+    def withdrawn(self, partition: int, ref: str) -> str:
+        """String with TTL: set first when an event is withdrawn."""
+        return self.tagged(partition, "withdrawn", escape(ref))
+
+    def accepted(self, partition: int, ref: str) -> str:
+        """String with TTL: stream position of an event accepted under an Idempotency-Key."""
+        return self.tagged(partition, "accepted", escape(ref))
+
+    def idempotency(self, digest: str) -> str:
+        """Hash with TTL: fingerprint, state and answer of one request with an Idempotency-Key."""
+        return self.tagged(partition_of(digest, self.partitions), "idempotency", digest)
+
+    # A topic's or inbox's ---------------------------------------------------------------------------------------
+
+    def _topic(self, topic: str, inbox: str, other: str) -> str:
+        if topic.startswith(INBOX):
+            return self.tagged(self.partition(topic), "user", escape(topic.removeprefix(INBOX)), inbox)
+        return self.tagged(self.partition(topic), "topic", escape(topic), other)
+
+    def log(self, topic: str) -> str:
+        """Stream: entries `<offset>-0`, each pointing to a body."""
+        return self._topic(topic, "inbox", "log")
+
+    def meta(self, topic: str) -> str:
+        """Hash: `epoch`, `top` (offset of the newest entry)."""
+        return self._topic(topic, "meta", "meta")
+
+    def routes(self, topic: str) -> str:
+        """Hash: node id → `1`, the nodes that hold a live connection interested in it."""
+        return self._topic(topic, "routes", "routes")
+
+    def presence(self, topic: str) -> str:
+        """Hash: client id → its info as JSON."""
+        return self._topic(topic, "presence", "presence")
+
+    def presence_expiry(self, topic: str) -> str:
+        """Sorted set: client id by the time (ms, Redis's clock) at which it is forgotten unless refreshed."""
+        return self._topic(topic, "presence_expiry", "presence_expiry")
+
+    # A node's, and the installation's ---------------------------------------------------------------------------
+
+    def _node(self, node: str, part: str) -> str:
+        return ":".join((self.prefix, "{node-" + escape(node) + "}", part))
+
+    def node_deliveries(self, node: str) -> str:
+        """Stream: what a gateway node must put on its sockets; the entry id is its own sequence number."""
+        return self._node(node, "deliveries")
+
+    def node_sequence(self, node: str) -> str:
+        """Counter behind the ids of the node's stream."""
+        return self._node(node, "sequence")
+
+    def node_alive(self, node: str) -> str:
+        """String with TTL: the node is there."""
+        return self._node(node, "alive")
+
+    def ticket(self, ticket: str) -> str:
+        """String with TTL: what a single-use ticket stands for (hashed name, never the ticket itself)."""
+        return ":".join((self.prefix, "ticket", escape(ticket)))
+
+    @property
+    def nodes(self) -> str:
+        """Sorted set: live gateway nodes by expiry (ms, Redis's clock)."""
+        return f"{self.prefix}:nodes"
+
+    @property
+    def workers(self) -> str:
+        """Sorted set: live fan-out workers by expiry (ms, Redis's clock)."""
+        return f"{self.prefix}:workers"
+
+    @property
+    def installation(self) -> str:
+        """Hash: `partitions`, fixed at first start; every process compares it with its own setting."""
+        return f"{self.prefix}:installation"

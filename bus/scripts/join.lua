@@ -1,0 +1,25 @@
+-- A node begins to listen to a topic, and learns where the topic stands and what a client missed.
+--
+-- KEYS  1 log, 2 meta, 3 routes; also reads bodies under ARGV[6], which carry the same hash tag
+-- ARGV  1 node id, 2 epoch to use where the topic has none, 3 "1" to read what was missed, 4 offset last seen,
+--       5 most publications wanted, 6 prefix of body keys, 7 ttl of routes and meta (s)
+-- Returns  {epoch, top, {offset, publication, offset, publication, …}}; a body that is gone is an empty string
+-- Atomic because a publication between the route and the reading would be neither in the history nor on the wire.
+redis.call('HSET', KEYS[3], ARGV[1], '1')
+redis.call('EXPIRE', KEYS[3], ARGV[7])
+local epoch = redis.call('HGET', KEYS[2], 'epoch')
+if not epoch then
+  epoch = ARGV[2]
+  redis.call('HSET', KEYS[2], 'epoch', epoch, 'top', 0)
+end
+redis.call('EXPIRE', KEYS[2], ARGV[7])
+local top = tonumber(redis.call('HGET', KEYS[2], 'top'))
+local missed = {}
+if ARGV[3] == '1' then
+  local since = tonumber(ARGV[4])
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[1], string.format('%.0f-0', since + 1), '+', 'COUNT', ARGV[5])) do
+    missed[#missed + 1] = tonumber(string.match(entry[1], '^%d+'))
+    missed[#missed + 1] = redis.call('HGET', ARGV[6] .. entry[2][2], 'pub') or ''
+  end
+end
+return {epoch, top, missed}

@@ -1,0 +1,11 @@
+-- Keep a member on a list of the living, and read the list.
+--
+-- KEYS  1 the list (sorted set, score = expiry in ms by Redis's clock)
+-- ARGV  1 ttl (ms); 2 member, absent to read only
+-- Returns  the living members
+-- Atomic because the expired must go before the list is read.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if ARGV[2] then redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[2]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+return redis.call('ZRANGE', KEYS[1], 0, -1)

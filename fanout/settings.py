@@ -1,0 +1,39 @@
+"""Settings of a fan-out worker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bus.settings import BusSettings, read, read_file
+
+
+@dataclass(frozen=True, slots=True)
+class FanoutSettings(BusSettings):
+    """Times in seconds."""
+
+    worker_ttl: float = 3.0
+    """How long a worker counts as alive after its last heartbeat."""
+    lease_ttl: float = 3.0
+    batch: int = 100
+    """Most entries taken from a partition at a time."""
+    keep_acked: float = 60.0
+    """How long an acknowledged entry stays in the ingest stream."""
+    inbox_size: int = 1_000
+    inbox_ttl: int = 30 * 86_400
+    dead_size: int = 10_000
+    """Most dead letters kept per partition."""
+    node_stream: int = 100_000
+    metrics_port: int = 0
+    """Port on loopback of /metrics and /healthz; 0 opens none."""
+    namespaces: Mapping[str, Any] = field(default_factory=dict)
+    """The same table as the gateway's: the history size and TTL of a topic come from it."""
+
+
+def load(environ: Mapping[str, str] | None = None) -> FanoutSettings:
+    """From `tocsin.toml` (or the file in TOCSIN_CONFIG) and the environment. Raises `BadSetting`."""
+    env = os.environ if environ is None else environ
+    return read(FanoutSettings, read_file(Path(env.get("TOCSIN_CONFIG", "tocsin.toml"))), env, table="fanout")

@@ -1,0 +1,81 @@
+"""Settings of a gateway node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bus.settings import BusSettings, read, read_file, secret
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings(BusSettings):
+    """Sizes in bytes, times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    """Processes on this port, each a node of its own."""
+    dev: bool = False
+    """Development conveniences: the demo page's own endpoints. Never in production."""
+
+    # Who may come in
+    token_secret: str = secret("")
+    """HMAC secret (at least 32 bytes) of HS256 tokens; empty: none are accepted."""
+    token_public_key: str = ""
+    """Path of a PEM file with the public key of RS256, ES256 or EdDSA tokens."""
+    token_jwks_url: str = ""
+    """Where the issuer publishes its keys; fetched, cached, and never taken from a token."""
+    token_issuer: str = "tocsin"
+    token_audience: str = "tocsin"
+    token_leeway: float = 10.0
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of pages that may connect, exact, such as https://app.example; the node's own is always allowed."""
+    api_keys: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """`[gateway.api_keys.NAME]` with `sha256` (hex of the key) and `scopes` (events, admin)."""
+    namespaces: Mapping[str, Any] = field(default_factory=dict)
+    """`[gateway.namespaces.NAME]` with the rules of gateway/namespaces.py."""
+
+    # What a connection may cost
+    header_bytes: int = 16_384
+    header_timeout: float = 10.0
+    message_bytes: int = 65_536
+    body_bytes: int = 1_048_576
+    """Largest body of an HTTP request; one event may have 64 KiB."""
+    connect_timeout: float = 10.0
+    """How long a connection may stay without a `connect`."""
+    ping_interval: float = 25.0
+    pong_timeout: float = 8.0
+    outbox_bytes: int = 1_048_576
+    """How much may wait for one connection."""
+    outbox_seconds: float = 15.0
+    """How long the oldest of it may wait."""
+    send_buffer: int = 65_536
+    """SO_SNDBUF of every connection, so that the kernel cannot hide a stalled peer."""
+    subscriptions: int = 128
+    """Per connection."""
+    connections_per_user: int = 64
+    connections_per_address: int = 0
+    """0: no limit, for a proxy in front makes all addresses one."""
+    messages_per_second: int = 50
+    """Per connection, averaged over two seconds."""
+    max_unauthenticated: int = 20_000
+    drain_seconds: float = 10.0
+    """Over how long connections are closed on SIGTERM."""
+
+    # How it talks to the bus
+    node_ttl: float = 10.0
+    node_stream: int = 100_000
+    """Most entries kept for a node that does not read."""
+    position_check: float = 40.0
+    """Every topic's position is compared with its log this often."""
+    presence_ttl: float = 60.0
+
+
+def load(environ: Mapping[str, str] | None = None) -> GatewaySettings:
+    """From `tocsin.toml` (or the file in TOCSIN_CONFIG) and the environment. Raises `BadSetting`."""
+    env = os.environ if environ is None else environ
+    return read(GatewaySettings, read_file(Path(env.get("TOCSIN_CONFIG", "tocsin.toml"))), env, table="gateway")

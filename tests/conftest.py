@@ -1,0 +1,43 @@
+"""Fixtures for everyone: a real Redis of our own, and keys under a prefix that no other test has."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bus.clock import SystemClock
+from bus.keys import Keys
+from bus.pipe import Pipe
+from tocsin.embedded import EmbeddedRedis
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """One server for the whole run; tests keep apart by their prefix."""
+    folder: Path = tmp_path_factory.mktemp("redis")
+    with EmbeddedRedis(folder, options={"appendonly": "no"}) as server:
+        yield server
+
+
+@pytest.fixture
+def keys() -> Keys:
+    """Keys under a prefix of this test's own."""
+    return Keys(f"test-{uuid.uuid4().hex[:12]}", 8)
+
+
+@asynccontextmanager
+async def open_pipe(url: str) -> AsyncIterator[Pipe]:
+    """A connected pipe for the length of the block."""
+    pipe = Pipe(url, name="test", clock=SystemClock())
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(pipe.run())
+        try:
+            await pipe.wait_up(5)
+            yield pipe
+        finally:
+            running.cancel()
