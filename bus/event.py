@@ -6,7 +6,9 @@ It reads no clock: an event without a time of its own gets the `now` it is hande
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,6 +21,9 @@ MAX_USERS: Final = 10_000
 MAX_TOPICS: Final = 100
 MAX_STEPS: Final = 10
 MAX_DEPTH: Final = 32
+MIN_INTEGER: Final = -(2**63)
+MAX_INTEGER: Final = 2**64 - 1
+"""Whole numbers outside this range cannot be carried exactly; no JSON library of the system writes them."""
 MAX_TTL: Final = 30 * 86_400
 DEFAULT_TTL: Final = 86_400
 RESERVED: Final = "tocsin."
@@ -204,14 +209,16 @@ class _Reader:
         return moment
 
 
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
 def _rfc3339(value: object) -> float | None:
-    if not isinstance(value, str) or len(value) > 40:
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         return None
     try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):  # the 31st of February; the first hour of the year 1 in another zone
         return None
-    return None if moment.tzinfo is None else moment.astimezone(UTC).timestamp()
 
 
 def _names(
@@ -285,6 +292,46 @@ def depth_of(value: object, limit: int = MAX_DEPTH) -> int:
     return level
 
 
+def unfit_number(value: object) -> str | None:
+    """JSON pointer of a number that JSON cannot carry exactly (infinite, or whole and beyond 64 bits), or None."""
+    if all(_fits(node) for node in _nodes(value)):
+        return None
+    return next(pointer for pointer, node in _placed(value) if not _fits(node))
+
+
+def _fits(node: object) -> bool:
+    if isinstance(node, float):
+        return math.isfinite(node)
+    return not isinstance(node, int) or MIN_INTEGER <= node <= MAX_INTEGER
+
+
+def _nodes(value: object) -> Iterator[object]:
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, dict):
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+
+
+def _placed(value: object) -> Iterator[tuple[str, object]]:
+    """The same with JSON pointers, which cost much more to make."""
+    waiting = [("", value)]
+    while waiting:
+        pointer, node = waiting.pop()
+        yield pointer, node
+        if isinstance(node, dict):
+            waiting.extend((f"{pointer}/{_pointer_part(name)}", below) for name, below in node.items())
+        elif isinstance(node, list):
+            waiting.extend((f"{pointer}/{i}", below) for i, below in enumerate(node))
+
+
+def _pointer_part(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 # The validator ---------------------------------------------------------------------------------------------------
 
 
@@ -298,6 +345,8 @@ def parse(raw: object, *, default_id: str, default_source: str, now: float, inte
         return Invalid((Problem("", "must be a JSON object"),))
     if depth_of(raw) > MAX_DEPTH:
         return Invalid((Problem("", f"must not nest deeper than {MAX_DEPTH} levels"),))
+    if (pointer := unfit_number(raw)) is not None:
+        return Invalid((Problem(pointer, "must fit into 64 bits; send a larger number as a string"),))
     reader = _Reader(raw)
     kind = reader.named("type")
     if kind is None and raw.get("type") is None:
@@ -305,11 +354,12 @@ def parse(raw: object, *, default_id: str, default_source: str, now: float, inte
     elif kind is not None and kind.startswith(RESERVED) and not internal:
         reader.fault("/type", f"must not begin with {RESERVED}")
     users, topics = _audience(reader)
+    created_at = reader.moment("time")
     event = Event(
         id=reader.named("id") or default_id,
         source=reader.named("source") or default_source,
         type=kind or "",
-        created_at=reader.moment("time") or now,
+        created_at=now if created_at is None else created_at,
         users=users,
         topics=topics,
         key=reader.named("key"),
