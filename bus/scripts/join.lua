@@ -2,7 +2,8 @@
 --
 -- KEYS  1 log, 2 meta, 3 routes; also reads bodies under ARGV[6], which carry the same hash tag
 -- ARGV  1 node id, 2 epoch to use where the topic has none, 3 "1" to read what was missed, 4 offset last seen,
---       5 most publications wanted, 6 prefix of body keys, 7 ttl of routes and meta (s)
+--       5 most publications wanted, 6 prefix of body keys, 7 ttl of routes (s; refreshed by the node's position
+--       check, so that the routes of a dead node go by themselves), 8 ttl of meta (s)
 -- Returns  {epoch, top, {offset, publication, offset, publication, …}}; a body that is gone is an empty string
 -- Atomic because a publication between the route and the reading would be neither in the history nor on the wire.
 redis.call('HSET', KEYS[3], ARGV[1], '1')
@@ -12,7 +13,7 @@ if not epoch then
   epoch = ARGV[2]
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'top', 0)
 end
-redis.call('EXPIRE', KEYS[2], ARGV[7])
+redis.call('EXPIRE', KEYS[2], ARGV[8])
 local top = tonumber(redis.call('HGET', KEYS[2], 'top'))
 local missed = {}
 if ARGV[3] == '1' then

@@ -1,0 +1,64 @@
+"""Remote procedure calls: what a client may ask for by name over its connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import orjson
+
+from bus.keys import inbox_of
+from gateway.connection import Connection
+from gateway.effects import Failed, Page, Returned
+from gateway.history import History
+from gateway.wire.codes import Error
+from gateway.wire.replies import publications
+
+OnReturned = Callable[[Returned | Failed], None]
+Procedure = Callable[[Connection, bytes, OnReturned], None]
+
+PAGE = 100
+
+
+class Calls:
+    """The procedures of this release by name."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._procedures: Mapping[str, Procedure] = {"inbox.list": self._inbox_list, "inbox.count": self._inbox_count}
+
+    def call(self, connection: Connection, method: str, data: bytes, on_returned: OnReturned) -> None:
+        """Run a procedure; an unknown name fails with 104."""
+        procedure = self._procedures.get(method)
+        if procedure is None:
+            on_returned(Failed(Error.METHOD_NOT_FOUND))
+        else:
+            procedure(connection, data, on_returned)
+
+    def _inbox_list(self, connection: Connection, data: bytes, on_returned: OnReturned) -> None:
+        """`{"before": offset, "limit": n}`, both optional: notifications, newest first, with the inbox's position."""
+        asked = orjson.loads(data) if data else {}
+        before, limit = (asked.get("before"), asked.get("limit", PAGE)) if isinstance(asked, dict) else (None, None)
+        if not _whole(limit, 1, PAGE) or not (before is None or _whole(before, 1, 2**53)):
+            on_returned(Failed(Error.BAD_REQUEST))
+            return
+
+        def answered(page: Page | Failed) -> None:
+            if isinstance(page, Failed):
+                on_returned(page)
+                return
+            shown = {"epoch": page.epoch, "offset": page.offset, "publications": publications(page.publications)}
+            on_returned(Returned(orjson.dumps(shown)))
+
+        self._history.read(inbox_of(connection.session.user), limit, before, True, answered)
+
+    def _inbox_count(self, connection: Connection, data: bytes, on_returned: OnReturned) -> None:
+        """How many notifications the inbox holds."""
+
+        def answered(count: int | Failed) -> None:
+            on_returned(count if isinstance(count, Failed) else Returned(orjson.dumps({"total": count})))
+
+        self._history.count(inbox_of(connection.session.user), answered)
+
+
+def _whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

@@ -1,0 +1,166 @@
+"""The feed: this node's own stream, read in batches and handed to the hub.
+
+The number of an entry is the node's own sequence, so a hole in it is seen at once; then every topic is compared with
+its log, which is the same as any position check, only sooner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bus.connect import BLOCK
+from bus.errors import BusError
+from bus.keys import Keys, inbox_of
+from bus.pipe import Pipe
+from gateway.flusher import Flusher
+from gateway.hub import Hub, Verdict
+from gateway.joins import Joins
+from gateway.stats import Stats
+
+BATCH: Final = 500
+GAP_WAIT: Final = 0.05
+"""How long a hole in a topic may wait for the other worker's entry before it is filled from history, in seconds."""
+RETRY_WAIT: Final = 0.2
+
+Fields = Mapping[bytes, bytes]
+OnControl = Callable[[Mapping[str, Any]], None]
+
+
+class Feed:
+    """`run` reads for ever; `apply` is what it does with one entry."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        node: str,
+        hub: Hub,
+        joins: Joins,
+        flusher: Flusher,
+        stats: Stats,
+        on_control: OnControl,
+    ) -> None:
+        self._redis = redis
+        """A blocking client of its own."""
+        self._stream = keys.node_deliveries(node)
+        self._hub, self._joins, self._flusher, self._stats = hub, joins, flusher, stats
+        self._on_control = on_control
+        self._filling = False
+        self.read_to = 0
+        """Number of the newest entry read."""
+
+    async def run(self) -> None:
+        """Read until cancelled. A lost connection is waited out; nothing is lost, for the stream keeps."""
+        while True:
+            try:
+                found = await self._redis.xread(
+                    {self._stream: f"{self.read_to}-0"}, count=BATCH, block=int(BLOCK * 1000)
+                )
+            except (RedisError, OSError):
+                await asyncio.sleep(RETRY_WAIT)
+                continue
+            for _, entries in found or ():
+                for number, fields in entries:
+                    self._take(int(number.partition(b"-")[0]), fields)
+            self._flusher.wake()
+            self._watch_gaps()
+
+    def _take(self, number: int, fields: Fields) -> None:
+        if number != self.read_to + 1:
+            self._stats.stream_gaps += 1
+            self._joins.check_all_soon()
+        self.read_to = number
+        self.apply(fields)
+
+    def restarted(self, sequence: int) -> None:
+        """The node's stream was made anew (Redis came back without it): read it from its beginning."""
+        if sequence < self.read_to:
+            self.read_to = 0
+            self._stats.stream_gaps += 1
+            self._joins.check_all_soon()
+
+    def apply(self, fields: Fields) -> None:
+        """One entry to the hub."""
+        match fields.get(b"k"):
+            case b"t":
+                self._publish(fields[b"t"].decode(), fields[b"ep"].decode(), int(fields[b"o"]), fields[b"b"])
+            case b"u":
+                body = fields[b"b"]
+                for user, offset, epoch in orjson.loads(fields[b"u"]):
+                    self._publish(inbox_of(user), epoch, offset, body)
+            case b"p":
+                self._hub.push(fields[b"t"].decode(), fields[b"b"])
+            case b"c":
+                self._on_control(orjson.loads(fields[b"c"]))
+            case _:
+                pass  # of a newer release; the position check finds what it may have meant
+
+    def _publish(self, topic: str, epoch: str, offset: int, body: bytes) -> None:
+        match self._hub.publish(topic, epoch, offset, body):
+            case Verdict.ACCEPTED:
+                self._stats.publications += 1
+            case Verdict.DUPLICATE:
+                self._stats.duplicates += 1
+            case Verdict.NOBODY:
+                self._joins.nobody(topic)
+            case Verdict.OTHER_EPOCH:
+                self._joins.catch_up(topic)
+            case Verdict.AHEAD:
+                pass
+
+    def _watch_gaps(self) -> None:
+        if self._hub.gaps and not self._filling:
+            self._filling = True
+            asyncio.get_running_loop().call_later(GAP_WAIT, self._fill)
+
+    def _fill(self) -> None:
+        self._filling = False
+        self._joins.fill_gaps()
+
+
+class Heartbeat:
+    """Says that this node is alive, and notices when it was taken for dead."""
+
+    def __init__(self, pipe: Pipe, keys: Keys, node: str, ttl: float, feed: Feed, joins: Joins) -> None:
+        self._pipe, self._keys, self._node = pipe, keys, node
+        self._ttl = ttl
+        self._feed, self._joins = feed, joins
+        self._beaten = False
+        self.beat_at: float | None = None
+        """Loop time of the last heartbeat that Redis took."""
+
+    async def run(self) -> None:
+        """Beat until cancelled, three times per `ttl`."""
+        while True:
+            try:
+                async with asyncio.timeout(self._ttl):
+                    await self.beat()
+            except (BusError, TimeoutError):
+                self._beaten = False
+            await asyncio.sleep(self._ttl / 3)
+
+    async def beat(self) -> None:
+        """One heartbeat. Raises `BusError`."""
+        keys, node = self._keys, self._node
+        ttl = int(self._ttl * 1000)
+        names = (keys.node_deliveries(node), keys.node_sequence(node), keys.node_alive(node))
+        sequence, lapsed = await self._pipe.script("beat_node", names, (ttl, 6 * ttl, self._feed.read_to))
+        await self._pipe.script("register", (keys.nodes,), (ttl, node))
+        self.beat_at = asyncio.get_running_loop().time()
+        self._feed.restarted(sequence)
+        if lapsed or not self._beaten:
+            # While we were away from Redis others may have dropped our routes: tell it again what we listen to.
+            self._joins.check_all_soon()
+        self._beaten = True
+
+    async def retire(self) -> None:
+        """Leave the living, so that nobody writes to this node any more. Raises `BusError`."""
+        keys, node = self._keys, self._node
+        await self._pipe.ask("ZREM", keys.nodes, node)
+        await self._pipe.ask("UNLINK", keys.node_alive(node), keys.node_deliveries(node), keys.node_sequence(node))

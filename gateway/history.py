@@ -1,0 +1,61 @@
+"""Reading the log of a topic or inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from secrets import token_hex
+
+from bus.errors import BusError
+from bus.keys import Keys
+from bus.pipe import Pipe, Reply
+from gateway.effects import Failed, Page
+from gateway.joins import META_TTL, read
+from gateway.wire.codes import Error
+
+
+class History:
+    """Pages of a log."""
+
+    def __init__(self, pipe: Pipe, keys: Keys) -> None:
+        self._pipe, self._keys = pipe, keys
+
+    def read(
+        self, topic: str, limit: int, since: int | None, reverse: bool, on_page: Callable[[Page | Failed], None]
+    ) -> None:
+        """At most `limit` publications after offset `since`, or before it and newest first; None is the very end."""
+
+        def answered(reply: Reply) -> None:
+            if isinstance(reply, BusError):
+                on_page(Failed(Error.INTERNAL))
+                return
+            cursor, found = read(reply)
+            on_page(Page(cursor.epoch, cursor.offset, tuple(found)))
+
+        keys = self._keys
+        self._pipe.post_script(
+            "history",
+            (keys.log(topic), keys.meta(topic)),
+            (
+                token_hex(4),
+                _from(since, reverse),
+                "1" if reverse else "0",
+                limit,
+                keys.body_prefix(keys.partition(topic)),
+                META_TTL,
+            ),
+            answered,
+        )
+
+    def count(self, topic: str, on_count: Callable[[int | Failed], None]) -> None:
+        """How many publications the log holds."""
+
+        def answered(reply: Reply) -> None:
+            on_count(Failed(Error.INTERNAL) if isinstance(reply, BusError) else int(reply))
+
+        self._pipe.post(("XLEN", self._keys.log(topic)), answered)
+
+
+def _from(since: int | None, reverse: bool) -> str:
+    if since is None:
+        return "+" if reverse else "-"
+    return str(max(0, since - 1) if reverse else since + 1)

@@ -1,0 +1,176 @@
+"""Joining topics: the place where the hub's cursors and Redis's logs are brought together.
+
+One script does it all: it notes that this node listens, says where the topic stands, and reads what was missed. The
+same script, read from the hub's own position, is the position check, and fills holes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from secrets import token_hex
+from typing import Final
+
+from bus.cursor import Cursor
+from bus.errors import BusError
+from bus.keys import Keys
+from bus.pipe import OnReply, Pipe, Reply
+from gateway.connection import Connection
+from gateway.effects import Failed, Joined
+from gateway.hub import Behind, Hub, Landing, Publication
+from gateway.relay import ignore
+from gateway.session import State
+from gateway.stats import Stats
+from gateway.wire.codes import Error
+
+LIMIT: Final = 300
+"""Most publications given to a client that comes back; who missed more is told so."""
+META_TTL: Final = 60 * 86_400
+TRIES: Final = 3
+URGENT: Final = 1_000
+"""Topics looked at per step when all have to be looked at soon."""
+
+OnJoined = Callable[[Joined | Failed], None]
+OnLost = Callable[[str], None]
+
+
+class Joins:
+    """Joins, leaves and position checks of one node. `on_lost` is told of a topic whose listeners must recover."""
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        hub: Hub,
+        keys: Keys,
+        node: str,
+        stats: Stats,
+        routes_ttl: int,
+        wake: Callable[[], None],
+        on_lost: OnLost,
+    ) -> None:
+        self._pipe, self._hub, self._keys, self._node, self._stats = pipe, hub, keys, node, stats
+        self._routes_ttl = routes_ttl
+        self._wake = wake
+        self._on_lost = on_lost
+        self._round: Iterator[str] = iter(())
+        self._urgent = False
+
+    # One listener ------------------------------------------------------------------------------------------------
+
+    def join(self, name: str, member: Connection, recover: Cursor | None, on_joined: OnJoined) -> Joined | None:
+        """Make a connection a listener. Answers at once where the hub knows enough, else calls `on_joined` later."""
+        if (landing := self._hub.shortcut(name, member, recover)) is not None:
+            return self._joined(landing, recover)
+        self._hub.begin(name)
+        self._ask(name, member, recover, on_joined, TRIES)
+        return None
+
+    def _ask(self, name: str, member: Connection, recover: Cursor | None, on_joined: OnJoined, tries: int) -> None:
+        def answered(reply: Reply) -> None:
+            if isinstance(reply, BusError) or member.session.state is State.CLOSED:
+                if isinstance(reply, BusError):
+                    self._stats.bus_failures += 1
+                if self._hub.abandon(name):
+                    self._unroute(name)
+                on_joined(Failed(Error.INTERNAL))
+                return
+            cursor, missed = read(reply)
+            landing = self._hub.finish(name, member, recover if tries else None, cursor, missed)
+            if isinstance(landing, Behind):
+                self.catch_up(name)
+                self._ask(name, member, recover, on_joined, tries - 1)
+            else:
+                on_joined(self._joined(landing, recover))
+                self._wake()
+
+        self._read(name, recover.offset if recover else None, answered)
+
+    def _joined(self, landing: Landing, recover: Cursor | None) -> Joined:
+        if recover is not None:
+            self._stats.recovered += landing.recovered
+            self._stats.unrecovered += not landing.recovered
+        return Joined(landing.epoch, landing.offset, landing.recovered, landing.publications)
+
+    def leave(self, name: str, member: Connection) -> None:
+        """A connection stops listening."""
+        if self._hub.leave(name, member):
+            self._unroute(name)
+
+    def _unroute(self, name: str) -> None:
+        self._pipe.post(("HDEL", self._keys.routes(name), self._node), ignore)
+
+    def nobody(self, name: str) -> None:
+        """Something came for a topic that nobody here listens to: its route is stale."""
+        if name not in self._hub.topics:
+            self._unroute(name)
+
+    def _read(self, name: str, since: int | None, on_reply: OnReply) -> None:
+        keys = self._keys
+        self._pipe.post_script(
+            "join",
+            (keys.log(name), keys.meta(name), keys.routes(name)),
+            (
+                self._node,
+                token_hex(4),
+                "0" if since is None else "1",
+                since or 0,
+                LIMIT,
+                keys.body_prefix(keys.partition(name)),
+                self._routes_ttl,
+                META_TTL,
+            ),
+            on_reply,
+        )
+
+    # All topics --------------------------------------------------------------------------------------------------
+
+    def catch_up(self, name: str) -> None:
+        """Compare a topic's position with its log, and take in what the hub has not seen."""
+        topic = self._hub.topics.get(name)
+        if topic is None or topic.epoch is None:
+            return
+        before = topic.offset
+
+        def answered(reply: Reply) -> None:
+            if isinstance(reply, BusError):
+                self._stats.bus_failures += 1
+                return
+            cursor, missed = read(reply)
+            self._stats.position_checks += 1
+            if name not in self._hub.topics:
+                self._unroute(name)
+            elif not self._hub.catch_up(name, cursor, missed):
+                self._stats.resyncs += 1
+                self._on_lost(name)
+            elif missed and topic.offset > before:
+                self._stats.position_failures += 1
+            self._wake()
+
+        self._read(name, before, answered)
+
+    def fill_gaps(self) -> None:
+        """Fill the holes that have not filled themselves."""
+        for name in tuple(self._hub.gaps):
+            self._stats.gaps += 1
+            self.catch_up(name)
+
+    def check_all_soon(self) -> None:
+        """Something may have been missed by any topic: look at all of them, quickly."""
+        self._urgent = True
+        self._round = iter(tuple(self._hub.topics))
+
+    def check_some(self, share: float) -> None:
+        """Look at the next topics in turn: `share` is the part of all that is due now."""
+        count = URGENT if self._urgent else max(1, round(len(self._hub.topics) * share))
+        for _ in range(count):
+            name = next(self._round, None)
+            if name is None:
+                self._urgent = False
+                self._round = iter(tuple(self._hub.topics))
+                return
+            self.catch_up(name)
+
+
+def read(reply: Reply) -> tuple[Cursor, Sequence[Publication]]:
+    """What join.lua and history.lua return."""
+    epoch, top, flat = reply
+    return Cursor(epoch.decode(), top), list(zip(flat[::2], flat[1::2], strict=True))

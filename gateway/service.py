@@ -1,0 +1,372 @@
+"""The service: does what sessions ask for, and gives them the answers. It knows no transport and no framing.
+
+Everything here is a plain function called from the event loop; what needs Redis goes out through the pipe and comes
+back as a callback, so a connection costs neither a task nor a queue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, Final, assert_never
+
+import orjson
+
+from bus.clock import Clock
+from bus.cursor import Cursor
+from bus.errors import BusError
+from bus.event import MAX_EVENT_BYTES, MESSAGE, Event
+from bus.keys import INBOX, Keys, inbox_of
+from bus.namespaces import Namespace
+from bus.pipe import Pipe, Reply
+from gateway.calls import Calls
+from gateway.connection import Connection
+from gateway.effects import (
+    Admit,
+    Answer,
+    Call,
+    Claims,
+    Close,
+    Denied,
+    Done,
+    Effect,
+    Failed,
+    Join,
+    Joined,
+    Leave,
+    Page,
+    Publish,
+    ReadHistory,
+    ReadPresence,
+    Receive,
+    Send,
+    Verified,
+    Verify,
+)
+from gateway.flusher import Flusher
+from gateway.history import History
+from gateway.hub import Hub
+from gateway.ingest import Ingest
+from gateway.joins import Joins
+from gateway.origins import Origins
+from gateway.presence import Presence
+from gateway.relay import Relay
+from gateway.session import Session, SessionContext, State
+from gateway.settings import GatewaySettings
+from gateway.stats import Stats
+from gateway.verifier import Verifier
+from gateway.watch import Watch
+from gateway.wire.codes import Disconnect, Error, Unsubscribed
+from gateway.wire.framing import Wire, encode
+from gateway.wire.replies import push_join, push_leave
+
+EMULATED: Final = (Wire.SSE, Wire.STREAM)
+OnAnswer = Callable[[Answer], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a service works with, put together in gateway/main.py."""
+
+    settings: GatewaySettings
+    clock: Clock
+    keys: Keys
+    pipe: Pipe
+    context: SessionContext
+    hub: Hub
+    flusher: Flusher
+    stats: Stats
+    verifier: Verifier
+    ingest: Ingest
+    presence: Presence
+    relay: Relay
+    history: History
+    calls: Calls
+    origins: Origins
+
+
+class Service:
+    """One node's sessions. Transports call `opened`, `received`, `closed`; nothing here waits."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.settings, self.clock, self.stats = parts.settings, parts.clock, parts.stats
+        self.node = parts.context.node
+        self.hub = parts.hub
+        self.joins = Joins(
+            parts.pipe,
+            parts.hub,
+            parts.keys,
+            self.node,
+            parts.stats,
+            routes_ttl=int(10 * parts.settings.position_check) + 60,
+            wake=parts.flusher.wake,
+            on_lost=self._lost,
+        )
+        self.watch = Watch(self, parts.settings)
+        self.presence = parts.presence
+        self._context, self._verifier, self._ingest = parts.context, parts.verifier, parts.ingest
+        self._relay, self._history, self._calls, self._origins = parts.relay, parts.history, parts.calls, parts.origins
+        self._emulated: dict[str, Connection] = {}
+        self._by_address: Counter[str] = Counter()
+        self.draining = False
+
+    # Transports --------------------------------------------------------------------------------------------------
+
+    def origin_allowed(self, origin: str | None, host: str) -> bool:
+        """Whether a page of this origin may connect; a client without one is not a browser."""
+        return self._origins.allowed(origin, host)
+
+    def admit(self, remote: str) -> bool:
+        """Whether one more connection from this address can be taken."""
+        limit = self.settings.connections_per_address
+        if self.draining or self.watch.strangers >= self.settings.max_unauthenticated:
+            return False
+        return not limit or self._by_address[remote] < limit
+
+    def opened(self, connection: Connection) -> None:
+        """A transport can be written to; its session begins."""
+        secret = token_hex(16) if connection.wire in EMULATED else ""
+        connection.session = Session(token_hex(8), self._context, secret)
+        if secret:
+            self._emulated[secret] = connection
+        if self.settings.connections_per_address:
+            self._by_address[connection.remote] += 1
+        self.stats.connections += 1
+        self.stats.opened += 1
+        self.watch.add(connection)
+
+    def received(self, connection: Connection, message: bytes) -> None:
+        """A message of the client: commands joined by line feeds."""
+        self.stats.messages += 1
+        self._act(connection, connection.session.feed(message, self.clock.wall()))
+
+    def closed(self, connection: Connection, code: int = 0) -> None:
+        """The transport is gone."""
+        session = connection.session
+        if session.state is State.CONNECTED:
+            self.stats.authenticated -= 1
+        for topic in tuple(session.subscriptions):
+            self._leave(connection, topic)
+        session.closed()
+        if session.secret:
+            self._emulated.pop(session.secret, None)
+        if self.settings.connections_per_address:
+            self._by_address[connection.remote] -= 1
+            if not self._by_address[connection.remote]:
+                del self._by_address[connection.remote]
+        self.stats.connections -= 1
+        self.stats.closed[code] += 1
+        self.watch.remove(connection)
+
+    def stalled(self, connection: Connection, stalled: bool) -> None:
+        """A transport cannot write now, or can again."""
+        self.watch.stalled(connection, stalled)
+
+    def emulate(self, session: str, node: str, message: bytes, on_done: Callable[[bool], None]) -> None:
+        """A message for an emulated connection, which may live on another node; False when there is no such."""
+        if node != self.node:
+            order = {"op": "emulate", "session": session, "data": message.decode("utf-8", "replace")}
+            self._relay.control(node, order, lambda reply: on_done(isinstance(reply, int) and reply > 0))
+            return
+        connection = self._emulated.get(session)
+        if connection is not None:
+            self.received(connection, message)
+        on_done(connection is not None)
+
+    def controlled(self, order: Mapping[str, Any]) -> None:
+        """A control entry of the node's stream."""
+        match order:
+            case {"op": "emulate", "session": str(session), "data": str(data)}:
+                if (connection := self._emulated.get(session)) is not None:
+                    self.received(connection, data.encode())
+            case {"op": "probe", "number": int(number)}:
+                self.watch.probed(number)
+            case _:
+                pass  # of a newer release
+
+    # Plain EventSource -------------------------------------------------------------------------------------------
+
+    def authenticate(self, token: str, on_answer: Callable[[Verified | Denied], None]) -> None:
+        """What a token or ticket grants, for transports that authenticate outside of the protocol."""
+        self._verifier.verify(token, None, on_answer)
+
+    def open_events(
+        self, connection: Connection, claims: Claims, topics: Sequence[str], cursors: Mapping[str, Cursor]
+    ) -> None:
+        """Begin a stream that only listens: the inbox and some topics, each from its cursor on."""
+        session = connection.session
+        session.adopt(claims)
+        self._authenticated(connection)
+        for topic in (inbox_of(claims.user), *topics):
+            if topic[0] != INBOX and session.may_subscribe(topic) is not None:
+                connection.close(Disconnect.PERMISSION_DENIED)
+                return
+        for topic in (inbox_of(claims.user), *topics):
+            self._open_topic(connection, topic, cursors.get(topic))
+
+    def _open_topic(self, connection: Connection, topic: str, recover: Cursor | None) -> None:
+        def answered(answer: Joined | Failed) -> None:
+            if connection.session.state is State.CLOSED:
+                if isinstance(answer, Joined):
+                    self.joins.leave(topic, connection)
+            elif isinstance(answer, Failed):
+                connection.close(Disconnect.SERVER_ERROR)
+            else:
+                connection.session.subscribed(topic)
+                connection.joined(topic, answer, recover is not None)
+
+        if (answer := self.joins.join(topic, connection, recover, answered)) is not None:
+            answered(answer)
+
+    # Effects -----------------------------------------------------------------------------------------------------
+
+    def act(self, connection: Connection, effects: Sequence[Effect]) -> None:
+        """Do what a session asked for on its own account (ping, expiry, server-side unsubscribe)."""
+        self._act(connection, effects)
+
+    def _act(self, connection: Connection, effects: Sequence[Effect]) -> None:
+        out: list[bytes] = []
+        while effects:
+            answer: Answer | None = None
+            for effect in effects:
+                match effect:
+                    case Send(payload):
+                        out.append(encode(connection.wire, payload))
+                    case Close(disconnect):
+                        self._write(connection, out)
+                        connection.close(disconnect)
+                        return
+                    case Leave(topic):
+                        self._leave(connection, topic)
+                    case Receive():
+                        pass  # `send` is for applications of their own; a notification service has no use for it
+                    case _:
+                        answer = self._question(connection, effect)
+            effects = () if answer is None else self._answered(connection, answer)
+        self._write(connection, out)
+
+    def _write(self, connection: Connection, out: list[bytes]) -> None:
+        if out and connection.wire is not Wire.EVENTS:
+            connection.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
+
+    def _later(self, connection: Connection) -> OnAnswer:
+        """Takes the answer to a question when it comes."""
+        return lambda answer: self._act(connection, self._answered(connection, answer))
+
+    def _answered(self, connection: Connection, answer: Answer) -> Sequence[Effect]:
+        before = connection.session.state
+        effects = connection.session.answer(answer, self.clock.wall())
+        if before is not State.CONNECTED and connection.session.state is State.CONNECTED:
+            self._authenticated(connection)
+        return effects
+
+    def _authenticated(self, connection: Connection) -> None:
+        self.stats.authenticated += 1
+        self.watch.authenticated(connection)
+
+    def _question(
+        self,
+        connection: Connection,
+        question: Verify | Admit | Join | Publish | ReadHistory | ReadPresence | Call,
+    ) -> Answer | None:
+        """The answer where it is known at once; else it goes to the session when it comes."""
+        later = self._later(connection)
+        match question:
+            case Verify(token, topic):
+                return self._verifier.verify(token, topic, later)
+            case Admit(user):
+                return self._admit_user(user)
+            case Join(topic, recover):
+                return self._join(connection, topic, recover, later)
+            case Publish(topic, data, info):
+                self._publish(topic, data, info, later)
+            case ReadHistory():
+                self._read_history(question, later)
+            case ReadPresence(topic):
+                self.presence.who(topic, later)
+            case Call(method, data):
+                self._calls.call(connection, method, data, later)
+            case _:
+                assert_never(question)
+        return None
+
+    def _admit_user(self, user: str) -> Answer:
+        topic = self.hub.topics.get(inbox_of(user))
+        if topic is not None and len(topic.members) >= self.settings.connections_per_user:
+            return Denied(Disconnect.CONNECTION_LIMIT)
+        return Done()
+
+    # Topics ------------------------------------------------------------------------------------------------------
+
+    def _join(self, connection: Connection, topic: str, recover: Cursor | None, later: OnAnswer) -> Answer | None:
+        rules = None if topic.startswith(INBOX) else self._context.namespaces.of(topic)
+        if rules is None or (rules.presence == "nobody" and not rules.join_leave):
+            return self.joins.join(topic, connection, recover, later)
+
+        def entered(answer: Joined | Failed) -> None:
+            later(answer)
+            if isinstance(answer, Joined) and topic in connection.session.subscriptions:
+                self._enter(connection, topic, rules)
+
+        if (answer := self.joins.join(topic, connection, recover, entered)) is not None:
+            self._enter(connection, topic, rules)
+        return answer
+
+    def _enter(self, connection: Connection, topic: str, rules: Namespace) -> None:
+        info = connection.session.info
+        self.presence.enter(topic, connection.session.client, info)
+        if rules.join_leave:
+            self._relay.tell(topic, push_join(topic, info))
+
+    def _leave(self, connection: Connection, topic: str) -> None:
+        self.joins.leave(topic, connection)
+        info = self.presence.leave(topic, connection.session.client)
+        if info is not None and self._context.namespaces.of(topic).join_leave:
+            self._relay.tell(topic, push_leave(topic, info))
+
+    def _lost(self, topic: str) -> None:
+        """A topic's listeners missed something that cannot be filled: each recovers for itself."""
+        found = self.hub.topics.get(topic)
+        for member in tuple(found.members) if found else ():
+            if member.wire is Wire.EVENTS:
+                member.close(Disconnect.INSUFFICIENT_STATE)
+            else:
+                self._act(member, member.session.unsubscribe(topic, Unsubscribed.INSUFFICIENT_STATE))
+
+    def _publish(self, topic: str, data: bytes, info: bytes, later: OnAnswer) -> None:
+        if len(data) > MAX_EVENT_BYTES - 2_048:
+            later(Failed(Error.LIMIT_EXCEEDED))
+            return
+        event = Event(
+            id=token_hex(10),
+            source="client",
+            type=MESSAGE,
+            created_at=self.clock.wall(),
+            topics=(topic,),
+            data=orjson.loads(data),
+            extra={"info": orjson.loads(info)} if info else {},
+        )
+
+        def accepted(reply: Reply) -> None:
+            later(Failed(Error.INTERNAL) if isinstance(reply, BusError) else Done())
+
+        self._ingest.post(event, "tocsin", accepted)
+
+    def _read_history(self, asked: ReadHistory, later: OnAnswer) -> None:
+        def answered(page: Page | Failed) -> None:
+            if isinstance(page, Page) and asked.since is not None and asked.since.epoch not in ("", page.epoch):
+                page = Failed(Error.UNRECOVERABLE_POSITION)
+            later(page)
+
+        since = asked.since.offset if asked.since else None
+        self._history.read(asked.topic, asked.limit, since, asked.reverse, answered)
+
+    # The end -----------------------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Close every connection with 3001, spread over the drain time, so that they do not all come back at once."""
+        self.draining = True
+        await self.watch.drain(self.settings.drain_seconds)

@@ -1,0 +1,170 @@
+"""What time does to connections: pings, missing pongs, expiry, slow outboxes, deadlines; and what it does to the node:
+position checks and presence. One timer for all of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from gateway.connection import Connection
+from gateway.session import State
+from gateway.settings import GatewaySettings
+from gateway.wheel import Wheel
+from gateway.wire.codes import Disconnect
+from gateway.wire.framing import Wire
+
+if TYPE_CHECKING:
+    from gateway.service import Service
+
+SLOTS: Final = 100
+"""Ticks per ping interval: 0.25 s at 25 s, so that 10,000 connections are pinged a hundred at a time."""
+DRAIN_STEPS: Final = 40
+CLOSE_PATIENCE: Final = 5.0
+"""How long a drain waits for the last connections after closing them, in seconds."""
+
+
+class Watch:
+    """Ticks. `run` is its loop; `tick` does what is due at a moment, and is all that tests need."""
+
+    def __init__(self, service: Service, settings: GatewaySettings) -> None:
+        self._service = service
+        self._settings = settings
+        self.tick_seconds = settings.ping_interval / SLOTS
+        self._wheel: Wheel[Connection] = Wheel(SLOTS)
+        self._pong_lag = max(1, min(SLOTS - 1, round(settings.pong_timeout / self.tick_seconds)))
+        self._strangers: dict[Connection, float] = {}
+        """Connections without a `connect`, by the time they opened, oldest first."""
+        self._stalled: set[Connection] = set()
+        self._expiring: list[tuple[float, int, Connection]] = []
+        self._order = count()
+        self._blocked_since_scrape = 0.0
+        self._probes: dict[int, asyncio.Future[None]] = {}
+
+    # Connections -------------------------------------------------------------------------------------------------
+
+    @property
+    def strangers(self) -> int:
+        """How many connections have not been authenticated."""
+        return len(self._strangers)
+
+    def add(self, connection: Connection) -> None:
+        """A connection opened."""
+        self._strangers[connection] = self._service.clock.monotonic()
+
+    def authenticated(self, connection: Connection) -> None:
+        """Its `connect` was accepted: from now on it is pinged, and its token watched."""
+        self._strangers.pop(connection, None)
+        self._wheel.add(connection)
+        self._watch_expiry(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """It is gone."""
+        self._strangers.pop(connection, None)
+        self._wheel.remove(connection)
+        self._stalled.discard(connection)
+
+    def stalled(self, connection: Connection, stalled: bool) -> None:
+        """Its outbox is not empty, or empty again."""
+        if stalled:
+            self._stalled.add(connection)
+        else:
+            self._stalled.discard(connection)
+        self._service.stats.stalled = len(self._stalled)
+
+    # The timer ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due = max(due + self.tick_seconds, loop.time())
+            await asyncio.sleep(due - loop.time())
+            self._service.stats.topics = len(self._service.hub.topics)
+            self.tick(self._service.clock.monotonic(), self._service.clock.wall())
+
+    def tick(self, now: float, wall: float) -> None:
+        """All that is due at monotonic `now`, Unix time `wall`."""
+        self._close_strangers(now)
+        self._close_slow(now)
+        for connection in self._wheel.advance():
+            self._ping(connection, wall)
+        for connection in self._wheel.lagging(self._pong_lag):
+            if connection.wire is not Wire.EVENTS:
+                self._service.act(connection, connection.session.overdue_pong(wall))
+        self._expire(wall)
+        self._service.joins.check_some(self.tick_seconds / self._settings.position_check)
+        self._service.presence.refresh_some(3 * self.tick_seconds / self._settings.presence_ttl)
+
+    def _ping(self, connection: Connection, wall: float) -> None:
+        if connection.wire is Wire.EVENTS:
+            connection.heartbeat()
+        else:
+            self._service.act(connection, connection.session.ping(wall))
+        self._watch_expiry(connection)
+
+    def _close_strangers(self, now: float) -> None:
+        while self._strangers:
+            connection, opened = next(iter(self._strangers.items()))
+            if now - opened < self._settings.connect_timeout:
+                return
+            del self._strangers[connection]
+            connection.close(Disconnect.STALE)
+
+    def _close_slow(self, now: float) -> None:
+        for connection in [c for c in self._stalled if c.overdue(now)]:
+            connection.close(Disconnect.SLOW)
+
+    def _watch_expiry(self, connection: Connection) -> None:
+        """Every connection passes by here once per ping interval, so only what ends before the next time is kept."""
+        ends = connection.session.deadline
+        if ends is not None and ends <= self._service.clock.wall() + 2 * self._settings.ping_interval:
+            heappush(self._expiring, (ends, next(self._order), connection))
+
+    def _expire(self, wall: float) -> None:
+        while self._expiring and self._expiring[0][0] <= wall:
+            connection = heappop(self._expiring)[2]
+            if connection.session.state is not State.CLOSED:
+                self._service.act(connection, connection.session.expire(wall))
+
+    # The end -----------------------------------------------------------------------------------------------------
+
+    async def drain(self, seconds: float) -> None:
+        """Close every connection, spread over `seconds`, then wait a little for the last of them."""
+        everyone = [*self._strangers, *self._wheel]
+        size = max(1, -(-len(everyone) // DRAIN_STEPS))
+        for start in range(0, len(everyone), size):
+            for connection in everyone[start : start + size]:
+                connection.close(Disconnect.SHUTDOWN)
+            await asyncio.sleep(seconds / DRAIN_STEPS)
+        try:
+            async with asyncio.timeout(CLOSE_PATIENCE):
+                while self._service.stats.connections:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            return
+
+    # The node itself ---------------------------------------------------------------------------------------------
+
+    def probed(self, number: int) -> None:
+        """A probe came back through the node's own stream."""
+        if (waiting := self._probes.pop(number, None)) is not None and not waiting.done():
+            waiting.set_result(None)
+
+    async def probe(self, send: Callable[[int], None], timeout: float) -> bool:
+        """Send a numbered probe and wait for it to come back; False when it does not in time."""
+        number = next(self._order)
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._probes[number] = waiting
+        send(number)
+        try:
+            async with asyncio.timeout(timeout):
+                await waiting
+        except TimeoutError:
+            return False
+        finally:
+            self._probes.pop(number, None)
+        return True
