@@ -1,0 +1,130 @@
+"""What the figures must be, and the table and file that say whether they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loadtest.figures import median
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bound on our reading or on its ratio to nchan's. With `worst`, on the worst run instead of the median."""
+
+    at_most: float | None = None
+    at_least: float | None = None
+    ratio_at_most: float | None = None
+    worst: bool = False
+
+    def __str__(self) -> str:
+        if self.ratio_at_most is not None:
+            return f"≤ {self.ratio_at_most:g} × nchan"
+        return f"≤ {_number(self.at_most)}" if self.at_most is not None else f"≥ {_number(self.at_least or 0)}"
+
+    def held(self, ours: float, ratio: float | None) -> bool | None:
+        """None when there is nothing to compare with."""
+        if self.ratio_at_most is not None:
+            return None if ratio is None else ratio <= self.ratio_at_most
+        if self.at_most is not None:
+            return ours <= self.at_most
+        return self.at_least is None or ours >= self.at_least
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A reading's name, what it means, its unit, and its target if it has one."""
+
+    name: str
+    label: str
+    unit: str
+    target: Target | None = None
+
+
+def figures(connections: Iterable[int]) -> list[Figure]:
+    """All figures in the table's order; broadcast for each number of connections."""
+    bursts = {2_000: 2_000_000, 10_000: 1_500_000}
+    found: list[Figure] = []
+    for count in connections:
+        at = f"{count:,} connections"
+        rate = Target(at_least=bursts[count]) if count in bursts else None
+        found += [
+            Figure(f"broadcast_{count}_us", f"broadcast, {at}: CPU per delivery", "µs", Target(ratio_at_most=0.8)),
+            Figure(f"broadcast_{count}_wall", f"broadcast, {at}: deliveries by wall clock", "1/s"),
+            Figure(f"burst_{count}_rate", f"burst of ten, {at}: messages per CPU second", "1/s", rate),
+            Figure(f"burst_{count}_wall", f"burst of ten, {at}: messages by wall clock", "1/s"),
+            Figure(f"frame_{count}_bytes", f"broadcast, {at}: bytes on the wire per message", "B"),
+            Figure(f"blocked_{count}_ms", f"{at}: loop blocked at most", "ms", Target(at_most=15, worst=True)),
+        ]
+    return [
+        *found,
+        Figure("memory_rss", "resident memory per connection", "B", Target(at_most=3_072)),
+        Figure("memory_pss", "proportional memory per connection", "B"),
+        Figure("storm_cpu", "connects per CPU second", "1/s", Target(at_least=4_000)),
+        Figure("storm_wall", "connects by wall clock", "1/s"),
+        Figure("post_50_ms", "POST to client, median", "ms", Target(at_most=4)),
+        Figure("post_99_ms", "POST to client, 99th percentile", "ms", Target(at_most=15)),
+        Figure("xadd_50_ms", "XADD to client, median", "ms", Target(at_most=4)),
+        Figure("xadd_99_ms", "XADD to client, 99th percentile", "ms", Target(at_most=15)),
+    ]
+
+
+Series = Mapping[str, Sequence[float]]
+"""Readings of all runs by name."""
+
+
+def results(ours: Series, theirs: Series, wanted: Iterable[Figure]) -> list[dict[str, Any]]:
+    """One row per figure that was read, ready for JSON."""
+    return [_row(figure, ours[figure.name], theirs.get(figure.name, ())) for figure in wanted if figure.name in ours]
+
+
+def _row(figure: Figure, ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
+    target = figure.target
+    middle = max(ours) if target is not None and target.worst else median(ours)
+    beside = median(theirs) if theirs else None
+    ratio = middle / beside if beside else None
+    return {
+        "name": figure.name,
+        "measure": figure.label,
+        "unit": figure.unit,
+        "ours": middle,
+        "nchan": beside,
+        "ratio": ratio,
+        "target": str(target) if target else None,
+        "held": target.held(middle, ratio) if target else None,
+        "runs": {"ours": list(ours), "nchan": list(theirs)},
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows for people."""
+    head = ["measure", "ours", "nchan", "ratio", "target", "held"]
+    body = [
+        [
+            f"{row['measure']} ({row['unit']})",
+            _number(row["ours"]),
+            _number(row["nchan"]),
+            "–" if row["ratio"] is None else f"{row['ratio']:.2f}",
+            row["target"] or "",
+            {True: "yes", False: "NO", None: ""}[row["held"]],
+        ]
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
+    lines = [_line(head, widths), _line(["-" * width for width in widths], widths)]
+    return "\n".join([*lines, *(_line(line, widths) for line in body)])
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *rest = (
+        cell.ljust(width) if column in (0, 4, 5) else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return "  ".join([first, *rest]).rstrip()
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}".rstrip("0").rstrip(".")
