@@ -1,0 +1,326 @@
+/**
+ * The client: one connection to a Tocsin gateway that comes back by itself and misses nothing.
+ *
+ *     const tocsin = new Tocsin({ getToken: () => fetch("/my-token").then((answer) => answer.text()) });
+ *     tocsin.on("inbox", ({ data }) => show(data.title, data.body));
+ *     tocsin.subscribe("news:sport");
+ *     tocsin.connect();
+ *
+ * All it decides is decided by the machine; here are the sockets, the timer and the browser's own events.
+ */
+
+import { Emitter } from "./emitter.js";
+import { firstThatWorks } from "./fallback.js";
+import { Inbox } from "./inbox.js";
+import { Machine } from "./machine.js";
+import { sse } from "./sse.js";
+import { websocket } from "./websocket.js";
+
+/**
+ * @typedef {import("./protocol.js").Json} Json
+ * @typedef {import("./events.js").State} State
+ * @typedef {import("./events.js").Event} MachineEvent
+ * @typedef {import("./transport.js").Transport} Transport
+ *
+ * @typedef {object} Options
+ * @property {string} [url] the gateway, such as https://push.example.org; the page's own origin when left out
+ * @property {() => string | Promise<string>} getToken gives a token (JWT or ticket) whenever a new one is needed;
+ *   throws `Refused` when there will be none, anything else when it may be tried again
+ * @property {"auto" | "websocket" | "sse" | Transport} [transport] auto: WebSocket, and SSE where that does not open
+ * @property {string} [user] names the read state that tabs share; left out: each tab has its own
+ * @property {string} [name] told to the server, for its logs; at most 16 characters
+ * @property {EventTarget} [network] says `online` and `offline`; the window when left out
+ *
+ * @typedef {object} Arrived a publication
+ * @property {string} topic
+ * @property {any} data of a notification: id, type, title, body, data, category, created_at
+ * @property {Json | null} info of the client that published it, if a client did
+ * @property {number} offset 0: it has no place in the topic's history
+ * @property {string} epoch
+ * @property {boolean} recovered it was missed, and made up for
+ *
+ * @typedef {Arrived & {key: string, unread: boolean}} Notified a notification in the inbox; key: for `markRead`
+ *
+ * @typedef {object} Events
+ * @property {{state: State, previous: State, code?: number, reason?: string, delay?: number, client?: string}} state
+ *   delay: milliseconds until the next attempt
+ * @property {Notified} inbox
+ * @property {Arrived} publication
+ * @property {{topic: string, arrival: "first" | "recovered" | "lost"}} subscribed
+ * @property {{topic: string, code: number, reason: string, final: boolean}} unsubscribed final: it is not tried again
+ * @property {{topic: string, count: number, epoch: string, offset: number}} recovered nothing is missing; count: how many
+ *   were made up for, each of them delivered before this
+ * @property {{topic: string, count: number, epoch: string, offset: number}} resync history no longer reaches back to where
+ *   we were: something was missed, and what the page shows should be fetched anew
+ * @property {{topic: string, user: string, client: string}} join
+ * @property {{topic: string, user: string, client: string}} leave
+ * @property {{data: unknown}} message
+ * @property {{count: number, read: string[]}} unread the number of unread notifications, and keys that became read
+ */
+
+/** Thrown by `getToken` when there will be no token: the client stops trying. */
+export class Refused extends Error {}
+
+/** A command that failed. `code` is the protocol's (103 permission denied, 108 not available …), below 100 our own. */
+export class TocsinError extends Error {
+  /** @param {{code: number, message: string, temporary?: boolean}} error */
+  constructor({ code, message, temporary = false }) {
+    super(message);
+    this.name = "TocsinError";
+    this.code = code;
+    this.temporary = temporary;
+  }
+}
+
+/** @extends {Emitter<Events>} */
+export class Tocsin extends Emitter {
+  #machine;
+  #base;
+  #getToken;
+  #transport;
+  #inbox;
+  #network;
+  /** @type {import("./transport.js").Link | null} */
+  #link = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** @type {Map<string, () => string | Promise<string>>} */
+  #topicTokens = new Map();
+  #stopListening = new AbortController();
+  /** @type {import("./events.js").Effect[]} */
+  #todo = [];
+  #performing = false;
+
+  /** @param {Options} options */
+  constructor({ url = location.origin, getToken, transport = "auto", user, name, network = globalThis }) {
+    super();
+    this.#machine = new Machine(name === undefined ? { random: Math.random } : { random: Math.random, name });
+    this.#base = url.replace(/^ws/, "http").replace(/\/+$/, "");
+    this.#getToken = getToken;
+    this.#transport = choose(transport);
+    this.#inbox = new Inbox(sharedTabs(user), (detail) => this.emit("unread", detail));
+    this.#network = network;
+    this.#listen();
+  }
+
+  // What a page does ------------------------------------------------------------------------------------------------
+
+  /** Connect, and stay connected until `disconnect()`. */
+  connect() {
+    this.#feed({ on: "start" });
+  }
+
+  /** Disconnect; cursors are kept, so `connect()` makes up for what came meanwhile. */
+  disconnect() {
+    this.#feed({ on: "stop" });
+  }
+
+  /** Disconnect for good. */
+  close() {
+    this.disconnect();
+    this.#stopListening.abort();
+    this.#inbox.close();
+  }
+
+  /** @returns {State} */
+  get state() {
+    return this.#machine.state;
+  }
+
+  /**
+   * Subscribe to a topic, now and after every reconnect. What happens is told by `subscribed` and `unsubscribed`.
+   * @param {string} topic
+   * @param {{getToken?: () => string | Promise<string>}} [options] getToken: for topics that need a token of their own
+   */
+  subscribe(topic, { getToken } = {}) {
+    if (getToken) this.#topicTokens.set(topic, getToken);
+    this.#feed({ on: "subscribe", topic, needsToken: getToken !== undefined });
+  }
+
+  /** @param {string} topic */
+  unsubscribe(topic) {
+    this.#topicTokens.delete(topic);
+    this.#feed({ on: "unsubscribe", topic });
+  }
+
+  /**
+   * Publish to a topic whose rules let clients do so.
+   * @param {string} topic
+   * @param {unknown} data
+   */
+  async publish(topic, data) {
+    await this.#call("publish", { channel: topic, data });
+  }
+
+  /**
+   * @param {string} method
+   * @param {unknown} [data]
+   * @returns {Promise<any>}
+   */
+  async rpc(method, data = {}) {
+    return (await this.#call("rpc", { method, data })).data;
+  }
+
+  /**
+   * What a topic, or `inbox`, remembers.
+   * @param {string} topic
+   * @param {{limit?: number, since?: {epoch: string, offset: number}, reverse?: boolean}} [page]
+   * @returns {Promise<{publications: import("./protocol.js").Publication[], epoch: string, offset: number}>}
+   */
+  async history(topic, page = {}) {
+    const { publications = [], epoch = "", offset = 0 } = /** @type {any} */ (await this.#call("history", { channel: topic, limit: 100, ...page }));
+    return { publications, epoch, offset };
+  }
+
+  /**
+   * Who is there: one entry per connection.
+   * @param {string} topic
+   * @returns {Promise<{user: string, client: string}[]>}
+   */
+  async presence(topic) {
+    const { presence = {} } = /** @type {any} */ (await this.#call("presence", { channel: topic }));
+    return Object.entries(presence).map(([client, info]) => ({ client, user: String(/** @type {any} */ (info).user ?? "") }));
+  }
+
+  /** How many notifications that came since this page opened are unread. */
+  get unread() {
+    return this.#inbox.count;
+  }
+
+  /** @param {string[]} [keys] of `inbox` events; all, when left out */
+  markRead(keys) {
+    this.#inbox.markRead(keys);
+  }
+
+  // What the machine does -------------------------------------------------------------------------------------------
+
+  /** @param {MachineEvent} event */
+  #feed(event) {
+    const effects = this.#machine.feed(event, performance.now());
+    clearTimeout(this.#timer);
+    const wait = this.#machine.deadline - performance.now();
+    // Longer waits than a timer can count are cut; the machine then simply has nothing to do yet.
+    if (wait < Infinity) this.#timer = setTimeout(() => this.#feed({ on: "tick" }), Math.min(Math.max(wait, 0), 2 ** 31 - 1));
+    this.#todo.push(...effects);
+    if (this.#performing) return;
+    // A listener may call us; what that leads to is done after what is under way, so messages keep their order.
+    this.#performing = true;
+    for (let effect = this.#todo.shift(); effect !== undefined; effect = this.#todo.shift()) this.#perform(effect);
+    this.#performing = false;
+  }
+
+  /** @param {import("./events.js").Effect} effect */
+  #perform(effect) {
+    switch (effect.do) {
+      case "authorize": return void this.#authorize(effect.topic);
+      case "open": return this.#open(effect.link, effect.message);
+      case "send": return this.#link?.send(effect.message, this.#machine.route);
+      case "close": return this.#close();
+      case "emit": return this.#tell(effect.event, effect.detail);
+      case "settle": return /** @type {Pending} */ (effect.key).settle(effect.result, effect.error);
+    }
+  }
+
+  /**
+   * @param {number} link
+   * @param {string} message
+   */
+  #open(link, message) {
+    this.#link = this.#transport(this.#base, message, {
+      message: (text) => this.#feed({ on: "received", link, text }),
+      closed: (code, reason) => this.#feed({ on: "closed", link, code, reason }),
+    });
+  }
+
+  #close() {
+    this.#link?.close();
+    this.#link = null;
+  }
+
+  /** @param {string | null} topic */
+  async #authorize(topic) {
+    const getToken = topic === null ? this.#getToken : this.#topicTokens.get(topic);
+    /** @type {MachineEvent} */
+    let event = { on: "noToken", topic, final: getToken === undefined };
+    try {
+      const token = getToken === undefined ? "" : await getToken();
+      if (token !== "") event = { on: "token", topic, token };
+    } catch (error) {
+      event = { on: "noToken", topic, final: error instanceof Refused };
+    }
+    this.#feed(event);
+  }
+
+  /**
+   * @param {string} event
+   * @param {any} detail
+   */
+  #tell(event, detail) {
+    if (event !== "inbox") return this.emit(/** @type {keyof Events} */ (event), detail);
+    const key = `${detail.epoch}:${detail.offset}`;
+    this.emit("inbox", { ...detail, key, unread: this.#inbox.arrived(key) });
+  }
+
+  /**
+   * @param {string} method
+   * @param {Json} params
+   * @returns {Promise<Json>}
+   */
+  #call(method, params) {
+    return new Promise((resolve, reject) => {
+      this.#feed({ on: "call", key: new Pending(resolve, reject), method, params });
+    });
+  }
+
+  #listen() {
+    const { signal } = this.#stopListening;
+    this.#network.addEventListener("online", () => this.#feed({ on: "online" }), { signal });
+    this.#network.addEventListener("offline", () => this.#feed({ on: "offline" }), { signal });
+    if (typeof document === "undefined") return;
+    const awake = () => document.visibilityState === "visible" && this.#feed({ on: "awake" });
+    document.addEventListener("visibilitychange", awake, { signal });
+    // A page that comes back from the back-forward cache has lost its socket without being told.
+    globalThis.addEventListener("pageshow", awake, { signal });
+  }
+}
+
+/** A call whose promise waits for its reply. */
+class Pending {
+  #resolve;
+  #reject;
+
+  /**
+   * @param {(result: Json) => void} resolve
+   * @param {(error: TocsinError) => void} reject
+   */
+  constructor(resolve, reject) {
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  /**
+   * @param {Json | null} result
+   * @param {{code: number, message: string, temporary?: boolean} | null} error
+   */
+  settle(result, error) {
+    if (error !== null) this.#reject(new TocsinError(error));
+    else this.#resolve(result ?? {});
+  }
+}
+
+/**
+ * @param {NonNullable<Options["transport"]>} transport
+ * @returns {Transport}
+ */
+function choose(transport) {
+  if (typeof transport === "function") return transport;
+  if (transport === "websocket") return websocket();
+  if (transport === "sse") return sse();
+  return firstThatWorks(websocket(), sse());
+}
+
+/** @param {string | undefined} user */
+function sharedTabs(user) {
+  if (user === undefined || typeof BroadcastChannel === "undefined") return null;
+  return new BroadcastChannel(`tocsin:${user}`);
+}
