@@ -148,3 +148,8 @@ class Keys:
     def installation(self) -> str:
         """Hash: `partitions`, fixed at first start; every process compares it with its own setting."""
         return f"{self.prefix}:installation"
+
+    @property
+    def demo_feed(self) -> str:
+        """String with TTL: which run of the demo page's price feed goes on, and how far it is. Development only."""
+        return f"{self.prefix}:demo_feed"

@@ -1,0 +1,230 @@
+"""The command `tocsin`: reads the command line, calls one function, and turns what goes wrong into one message.
+
+Each command imports what it needs when it is called: `tocsin token` must not wait for a web server to load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bus.clock import SystemClock
+from bus.errors import BusError
+from bus.settings import BadSetting
+from tocsin import version_text
+from tocsin.folder import Folder
+from tocsin.settings import CliSettings, environment, load, load_gateway
+from tocsin.trouble import Trouble, explain
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every command gets."""
+
+    arguments: argparse.Namespace
+    environ: Mapping[str, str]
+    settings: CliSettings
+    folder: Folder
+
+    def show(self, value: Any, lines: Sequence[str]) -> int:
+        """Print `value` as JSON when asked for by --json, else the lines."""
+        text = json.dumps(value, default=str) if self.arguments.json else "\n".join(lines)
+        if text:
+            print(text)
+        return 0
+
+
+EXPECTED = (Trouble, BadSetting, BusError, OSError, BaseExceptionGroup)
+"""What may hold an expected failure; `explain` says whether it does."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 0, or as in `tocsin.trouble`."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    # What follows `redis-cli` is all its own, options too, which argparse would want for itself.
+    own, rest = (given[:1], given[1:]) if given[:1] == ["redis-cli"] else (given, [])
+    arguments = parser().parse_args(own)
+    arguments.rest = rest
+    command: Callable[[Context], int] = arguments.command
+    try:
+        return command(_context(arguments))
+    except KeyboardInterrupt:
+        return 130
+    except EXPECTED as error:
+        if (trouble := explain(error)) is None:
+            raise
+        print(f"tocsin: {trouble}", file=sys.stderr)
+        return trouble.code
+
+
+def _context(arguments: argparse.Namespace) -> Context:
+    environ = environment()
+    settings = load(environ)
+    return Context(arguments, environ, settings, Folder(Path(arguments.data_folder or settings.data)))
+
+
+# Roles -----------------------------------------------------------------------------------------------------------
+
+
+def _dev(context: Context) -> int:
+    from tocsin.dev import DevOptions, run
+
+    a = context.arguments
+    return run(context.folder, context.environ, DevOptions(a.host, a.port, a.workers, a.json))
+
+
+def _gateway(context: Context) -> int:
+    from gateway.main import main as gateway
+
+    return gateway()
+
+
+def _fanout(context: Context) -> int:
+    from fanout.main import main as fanout
+
+    return fanout()
+
+
+# Tools -----------------------------------------------------------------------------------------------------------
+
+
+def _publish(context: Context) -> int:
+    from tocsin.looking import gateway_url
+    from tocsin.publishing import Draft, post, to_event
+
+    a = context.arguments
+    draft = Draft(tuple(a.user), tuple(a.topic), a.type, a.title, a.body, a.data, a.id, a.source, a.ephemeral)
+    event = to_event(draft)
+    answer = post(a.url or gateway_url(context.settings, context.folder), a.key or context.settings.api_key, event)
+    line = f"accepted {answer.get('id')} in partition {answer.get('partition')} at {answer.get('position')}"
+    return context.show(answer, [line])
+
+
+def _token(context: Context) -> int:
+    from tocsin.tokens import duration, make
+
+    a = context.arguments
+    ttl = duration(a.ttl)
+    topics = [topic for given in a.topics for topic in given.split(",") if topic]
+    settings = load_gateway(context.environ)
+    token = make(settings, context.folder, SystemClock(), user=a.user, ttl=ttl, topics=topics)
+    return context.show({"token": token, "expires_in": ttl}, [token])
+
+
+def _dead(context: Context) -> int:
+    from tocsin.dead import run
+    from tocsin.looking import redis_url
+
+    url = redis_url(context.settings, context.folder, context.environ)
+    return asyncio.run(run(context.arguments, context.settings, url, context.show))
+
+
+def _partitions(context: Context) -> int:
+    from tocsin.looking import as_rows, partition_lines, partitions
+
+    names = context.arguments.name
+    rows = partitions(context.settings, names)
+    return context.show(as_rows(rows), partition_lines(rows, names))
+
+
+def _settings(context: Context) -> int:
+    from tocsin.looking import all_settings, settings_lines
+
+    settings = all_settings(context.environ)
+    return context.show(settings, settings_lines(settings))
+
+
+def _redis_cli(context: Context) -> int:
+    from tocsin.looking import become_redis_cli, redis_url
+
+    url = redis_url(context.settings, context.folder, context.environ)
+    become_redis_cli(url, context.arguments.rest, context.environ)
+    return 0
+
+
+def _version(context: Context) -> int:
+    return context.show({"version": version_text()}, [version_text()])
+
+
+# The command line ------------------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="tocsin", description="Self-hosted real-time notifications.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print JSON, for a script")
+    common.add_argument("--data-folder", metavar="DIR", help="folder of `tocsin dev` (TOCSIN_DATA, default .tocsin)")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: Callable[[Context], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common])
+        added.set_defaults(command=command)
+        return added
+
+    _add_roles(add)
+    _add_tools(add)
+    return top
+
+
+Add = Callable[[str, Callable[[Context], int], str], argparse.ArgumentParser]
+
+
+def _add_roles(add: Add) -> None:
+    dev = add("dev", _dev, "run the whole system here: embedded Redis, gateway, fan-out worker")
+    dev.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    dev.add_argument("--port", type=_number(0, 65_535), help="port of the page (default 8000; 0: any free one)")
+    dev.add_argument("--workers", type=_number(1, 64), help="gateway processes (default 1)")
+    add("gateway", _gateway, "run a gateway node, as tocsin.toml and TOCSIN_* say")
+    add("fanout", _fanout, "run a fan-out worker, as tocsin.toml and TOCSIN_* say")
+
+
+def _add_tools(add: Add) -> None:
+    publish = add("publish", _publish, "send one event")
+    publish.add_argument("--user", action="append", default=[], metavar="NAME", help="a user it is for; repeatable")
+    publish.add_argument("--topic", action="append", default=[], metavar="NS:NAME", help="a topic; repeatable")
+    publish.add_argument("--type", default="note", help="what happened (default note)")
+    publish.add_argument("--title")
+    publish.add_argument("--body")
+    publish.add_argument("--data", metavar="JSON", help="anything, for your page to read")
+    publish.add_argument("--id", help="the event's id: a second event with it and the same source is the same event")
+    publish.add_argument("--source", help="who says so")
+    publish.add_argument("--ephemeral", action="store_true", help="only for who is there now; kept nowhere")
+    publish.add_argument("--url", help="the gateway (TOCSIN_URL; default: the `tocsin dev` of this folder)")
+    publish.add_argument("--key", help="API key (TOCSIN_API_KEY; default dev-key)")
+
+    token = add("token", _token, "print a token (JWT) of a user")
+    token.add_argument("user")
+    token.add_argument("--ttl", default="1h", help="how long it is good: 90s, 15m, 1h, 7d (default 1h)")
+    token.add_argument("--topics", action="append", default=[], metavar="A,B", help="topics that it opens; repeatable")
+
+    _add_dead(add("dead", _dead, "look at buried events, drop them, or send them again"))
+    partitions = add("partitions", _partitions, "list the partitions' streams, to XADD by hand")
+    partitions.add_argument("name", nargs="*", help="users, topics or ordering keys: only their partitions")
+    add("settings", _settings, "show the settings of every role, secrets masked")
+    add("redis-cli", _redis_cli, "open redis-cli on the Redis in use; whatever follows is handed to it")
+    add("version", _version, "print the version")
+
+
+def _add_dead(dead: argparse.ArgumentParser) -> None:
+    dead.add_argument("action", choices=("ls", "show", "drop", "replay"))
+    dead.add_argument("letters", nargs="*", metavar="ID", help="as `ls` prints them, partition/id; for drop and replay")
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""`tocsin dev`: the whole system on this machine, from nothing, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from bus.clock import SystemClock
+from bus.connect import check_fitness, client
+from gateway.settings import GatewaySettings
+from tocsin.devconfig import dev_file, to_toml
+from tocsin.embedded import EmbeddedRedis, free_port
+from tocsin.folder import Folder, Running
+from tocsin.settings import load_gateway, names_redis, read_checked
+from tocsin.supervisor import Child, Ready, Supervisor
+from tocsin.tokens import signing_secret
+from tocsin.trouble import CONFIG, Trouble
+
+DRAIN: Final = "0.5"
+"""Seconds over which connections are closed: in development nobody waits for a gentle farewell."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevOptions:
+    """What the command line says; None: what the settings say."""
+
+    host: str | None = None
+    port: int | None = None
+    workers: int | None = None
+    as_json: bool = False
+
+
+def run(folder: Folder, environ: Mapping[str, str], options: DevOptions) -> int:
+    """Run everything until told to stop. Raises what `tocsin.trouble.explain` knows."""
+    settings = _settings(environ, options)
+    check_port(settings.host, settings.port)
+    with folder.held():
+        redis = None if names_redis(environ) else EmbeddedRedis(folder.redis)
+        if redis is None:
+            asyncio.run(_check_redis(settings.redis_url))
+        else:
+            settings = replace(settings, redis_url=redis.url)
+        folder.config.write_text(to_toml(dev_file(read_checked(environ))))
+        settings = replace(settings, token_secret=signing_secret(settings, folder))
+        running = Running(
+            pid=os.getpid(), page=_page(settings), redis_url=settings.redis_url, config=str(folder.config.resolve())
+        )
+
+        def announce() -> None:
+            folder.announce(running)
+            print(json.dumps(asdict(running)) if options.as_json else _banner(running, folder, redis), flush=True)
+
+        supervisor = Supervisor(clock=SystemClock(), say=say)
+        asyncio.run(supervisor.run(_children(redis, environ, settings, running), announce))
+    return 0
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; on stderr, so that stdout stays for scripts."""
+    print(f"tocsin: {text}", file=sys.stderr, flush=True)
+
+
+# What is to run --------------------------------------------------------------------------------------------------
+
+
+def _settings(environ: Mapping[str, str], options: DevOptions) -> GatewaySettings:
+    settings = load_gateway(environ)
+    port = settings.port if options.port is None else options.port
+    return replace(
+        settings,
+        host=options.host or settings.host,
+        port=port or free_port(),
+        workers=options.workers or settings.workers,
+    )
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises `Trouble` when the gateway could not listen there, before anything is started."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Trouble(
+            f"cannot listen on {host} port {port}: {reason}; try another port: --port {free_port()}", CONFIG
+        ) from error
+
+
+async def _check_redis(url: str) -> None:
+    redis = client(url, name="tocsin-dev")
+    try:
+        await check_fitness(redis)
+    finally:
+        await redis.aclose()
+
+
+def _children(
+    redis: EmbeddedRedis | None, environ: Mapping[str, str], settings: GatewaySettings, running: Running
+) -> Sequence[tuple[Child, Ready]]:
+    roles = dict(environ) | {
+        "TOCSIN_CONFIG": running.config,
+        "TOCSIN_REDIS_URL": settings.redis_url,
+        "TOCSIN_TOKEN_SECRET": settings.token_secret,
+        "TOCSIN_HOST": settings.host,
+        "TOCSIN_PORT": str(settings.port),
+        "TOCSIN_WORKERS": str(settings.workers),
+        "TOCSIN_DEV": "true",
+    }
+    roles.setdefault("TOCSIN_DRAIN_SECONDS", DRAIN)
+    python = (sys.executable, "-m", "tocsin")
+    children: list[tuple[Child, Ready]] = []
+    if redis is not None:
+        children.append((Child("redis", redis.command, environ, log=redis.log), redis.answers))
+    # Both roles start at once: the page must not wait for the fan-out worker's imports.
+    children.append((Child("fanout", lambda: (*python, "fanout"), roles), lambda: True))
+    children.append((Child("gateway", lambda: (*python, "gateway"), roles), lambda: _ready(running.page)))
+    return children
+
+
+def _ready(page: str) -> bool:
+    """Whether the gateway says that an event would arrive."""
+    address = page.removeprefix("http://").removesuffix("/")
+    connection = http.client.HTTPConnection(address, timeout=1.0)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+# What is said ----------------------------------------------------------------------------------------------------
+
+
+def _page(settings: GatewaySettings) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"http://[{host}]:{settings.port}/" if ":" in host else f"http://{host}:{settings.port}/"
+
+
+def _banner(running: Running, folder: Folder, redis: EmbeddedRedis | None) -> str:
+    program = "tocsin" if shutil.which("tocsin") else os.path.relpath(sys.argv[0])
+    kept = f"embedded, its data in {folder.redis}" if redis is not None else "yours, from TOCSIN_REDIS_URL"
+    return f"""
+Tocsin runs. Open the page:  {running.page}
+
+  send      {program} publish --user alice --title Hello
+  a token   {program} token alice
+  Redis     {kept}
+  stop      Ctrl-C
+"""

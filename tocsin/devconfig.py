@@ -1,0 +1,72 @@
+"""What `tocsin dev` changes in the settings: rules open enough to play with, and a key that everybody knows.
+
+Pure. What your own `tocsin.toml` says stands; only what it leaves open is filled in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from typing import Any, Final
+
+from bus.namespaces import Namespace
+
+DEV_KEY: Final = "dev-key"
+SCOPES: Final = ("events", "admin")
+OPEN: Final = Namespace(
+    subscribe="user",
+    publish="user",
+    presence="user",
+    join_leave=True,
+    history="user",
+    history_size=200,
+    history_ttl=3600,
+)
+CLOSED: Final = Namespace()
+
+NAMESPACES: Final[Mapping[str, Mapping[str, Any]]] = {"*": asdict(OPEN), "private": asdict(CLOSED)}
+"""Everything is open to whoever has a token, except `private:…`, which shows what a production rule feels like."""
+ROLES: Final = ("gateway", "fanout")
+
+
+def dev_file(file: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings file of a development system, made from the user's own."""
+    own = dict(file)
+    tables = {role: dict(own.pop(role, {})) for role in ROLES}
+    rules: dict[str, Any] = {**NAMESPACES, **own.pop("namespaces", {})}
+    for table in tables.values():
+        rules |= table.pop("namespaces", {})
+    if not tables["gateway"].get("api_keys") and not own.get("api_keys"):
+        tables["gateway"]["api_keys"] = {
+            "dev": {"sha256": sha256(DEV_KEY.encode()).hexdigest(), "scopes": list(SCOPES)}
+        }
+    return {**own, "namespaces": rules, **tables}
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """A mapping of strings, numbers, booleans, lists of these and tables as TOML 1.0."""
+    return "\n".join(_lines(table, ())) + "\n"
+
+
+def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    plain = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
+    if path and (plain or not table):
+        yield f"\n[{'.'.join(map(_string, path))}]"
+    for key, value in plain.items():
+        yield f"{_string(key)} = {_value(value)}"
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _lines(value, (*path, key))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return _string(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _string(text: str) -> str:
+    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

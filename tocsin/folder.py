@@ -1,0 +1,108 @@
+"""The data folder of `tocsin dev` (`.tocsin/`): one system at a time, its secret, and where it can be reached.
+
+The lock says whether a system runs: the kernel lets it go with its holder, so it can be stale for nobody.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from tocsin.trouble import Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running `tocsin dev`."""
+
+    pid: int
+    page: str
+    """Address of the page, and of the gateway."""
+    redis_url: str
+    config: str
+    """Path of the settings file that its roles read."""
+
+
+class Folder:
+    """One data folder; made when first written to, closed to other users of the machine."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.redis = path / "redis"
+        self.config = path / "dev.toml"
+        self._secret = path / "secret"
+        self._lock = path / "lock"
+        self._running = path / "running.json"
+
+    def make(self) -> None:
+        """Create it. Raises `Trouble` when the system forbids it."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Trouble(
+                f"cannot make the data folder {self.path}: {error.strerror}; choose another: --data-folder"
+            ) from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder for the length of the block. Raises `Trouble` when another system does."""
+        self.make()
+        with self._lock.open("a") as lock:
+            if not _try_lock(lock, fcntl.LOCK_EX):
+                found = self._read_running()
+                who = f" (process {found.pid}, {found.page})" if found else ""
+                raise Trouble(
+                    f"`tocsin dev` already runs on the folder {self.path}{who}; "
+                    "stop it, or give this one another folder: --data-folder"
+                )
+            try:
+                yield
+            finally:
+                self._running.unlink(missing_ok=True)
+
+    def announce(self, running: Running) -> None:
+        """Say where the running system is; to be called while the folder is held."""
+        self._running.write_text(json.dumps(asdict(running), indent=2) + "\n")
+
+    def running(self) -> Running | None:
+        """The system that runs on this folder now, or None."""
+        try:
+            lock = self._lock.open("r")
+        except OSError:
+            return None
+        with lock:
+            return None if _try_lock(lock, fcntl.LOCK_SH) else self._read_running()
+
+    def _read_running(self) -> Running | None:
+        try:
+            return Running(**json.loads(self._running.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def secret(self) -> str:
+        """The development secret: made at first use, readable by its owner only."""
+        self.make()
+        if not self._secret.exists():
+            # Written beside it and linked into place, so that nobody ever reads half a secret or replaces one.
+            draft = self.path / f"secret.{os.getpid()}"
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(48) + "\n")
+            with suppress(FileExistsError):
+                os.link(draft, self._secret)
+            draft.unlink()
+        return self._secret.read_text().strip()
+
+
+def _try_lock(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,87 @@
+"""Commands that only look: `tocsin partitions`, `tocsin settings`, and the way to `redis-cli`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bus.keys import Keys
+from bus.partition import balanced_tags
+from bus.settings import read, shown
+from tocsin.embedded import find_client
+from tocsin.folder import Folder
+from tocsin.settings import ROLES, CliSettings, names_redis, read_checked
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What one needs to XADD to a partition by hand."""
+
+    partition: int
+    tag: str
+    events: str
+
+
+def partitions(settings: CliSettings, names: Sequence[str]) -> list[Partition]:
+    """All partitions, or those of the names given (users, topics or ordering keys)."""
+    keys = Keys(settings.prefix, settings.partitions)
+    tags = balanced_tags(settings.partitions)
+    wanted = [keys.partition(name) for name in names] if names else range(settings.partitions)
+    return [Partition(p, tags[p], keys.events(p)) for p in wanted]
+
+
+def partition_lines(rows: Sequence[Partition], names: Sequence[str]) -> list[str]:
+    """Them as a table for people."""
+    labels = list(names) if names else [""] * len(rows)
+    width = max((len(label) for label in labels), default=0)
+    return [f"{label:<{width}}  {r.partition:>4}  {r.events}".strip() for label, r in zip(labels, rows, strict=True)]
+
+
+def all_settings(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The settings of every role as it would read them, secrets masked. Raises `BadSetting`."""
+    file = read_checked(environ)
+    return {role: shown(read(kind, file, environ, table=role)) for role, kind in ROLES.items()}
+
+
+def settings_lines(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Them as TOML-like lines for people."""
+    lines: list[str] = []
+    for role, values in settings.items():
+        lines += ["", f"[{role}]", *(f"{name} = {_value(value)}" for name, value in values.items())]
+    return lines[1:]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value)
+
+
+def redis_url(settings: CliSettings, folder: Folder, environ: Mapping[str, str]) -> str:
+    """Where Redis is: what the settings name, else the Redis of this folder's running `tocsin dev`."""
+    if not names_redis(environ) and (running := folder.running()):
+        return running.redis_url
+    return settings.redis_url
+
+
+def gateway_url(settings: CliSettings, folder: Folder) -> str:
+    """Where the gateway is: what the settings name, else this folder's `tocsin dev`, else port 8000 here."""
+    if settings.url:
+        return settings.url
+    running = folder.running()
+    return running.page if running else "http://127.0.0.1:8000"
+
+
+def become_redis_cli(url: str, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Become redis-cli, connected to our Redis; does not return. Raises `NoRedis` when there is none."""
+    program = find_client()
+    os.execve(program, [program, "--no-auth-warning", "-u", url, *arguments], dict(environ))
+
+
+def as_rows(rows: Sequence[Partition]) -> list[dict[str, Any]]:
+    """Them for a script."""
+    return [asdict(row) for row in rows]
