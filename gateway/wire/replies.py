@@ -1,4 +1,4 @@
-"""Everything the server says, as JSON bytes. What clients see many times is joined from ready bytes, never re-parsed."""
+"""Everything the server says, as JSON bytes. What many clients see is joined from ready bytes, never re-parsed."""
 
 from __future__ import annotations
 
