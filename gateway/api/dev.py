@@ -15,7 +15,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -23,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 from bus.clock import Clock
 from bus.errors import BusError
 from bus.event import MAX_EVENT_BYTES, Invalid, name_fault
+from gateway.api.body import read_body
 from gateway.api.price_feed import FeedOptions, PriceFeed
 from gateway.api.problem import Kind, Refusal, bad_request, unavailable
 from gateway.ingest import Ingest, Position, TooLarge
@@ -136,18 +137,14 @@ def _is_local(name: str) -> bool:
 # The endpoints ---------------------------------------------------------------------------------------------------
 
 
-async def _json_body(request: Request, limit: int) -> object | Refusal:
-    body = bytearray()
+async def _json_body(request: Request) -> object | Refusal:
+    body = await read_body(request, MAX_EVENT_BYTES)
+    if isinstance(body, Refusal):
+        return body
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                return Refusal(Kind.TOO_LARGE, f"the body must have at most {limit} bytes")
         return orjson.loads(body or b"{}")  # type: ignore[no-any-return]
     except orjson.JSONDecodeError:
         return bad_request("is not valid JSON in UTF-8")
-    except ClientDisconnect:
-        return bad_request("did not arrive whole")
 
 
 class _Dev:
@@ -171,7 +168,7 @@ class _Dev:
         return JSONResponse({"token": token, "expires_in": TOKEN_TTL}, headers={"cache-control": "no-store"})
 
     async def publish(self, request: Request) -> Response:
-        raw = await _json_body(request, MAX_EVENT_BYTES)
+        raw = await _json_body(request)
         if isinstance(raw, Refusal):
             return raw.response()
         event = self._parts.ingest.read(raw, producer=PRODUCER, default_id=token_hex(16))
@@ -189,7 +186,7 @@ class _Dev:
         return JSONResponse(await self._parts.feed.status())
 
     async def start_feed(self, request: Request) -> Response:
-        raw = await _json_body(request, MAX_EVENT_BYTES)
+        raw = await _json_body(request)
         options = raw if isinstance(raw, Refusal) else FeedOptions.read(raw)
         if isinstance(options, Refusal):
             return options.response()
