@@ -20,6 +20,11 @@ MAX_EVENT_BYTES: Final = 65_536
 MAX_USERS: Final = 10_000
 MAX_TOPICS: Final = 100
 MAX_STEPS: Final = 10
+MAX_NAME: Final = 128
+MAX_TOPIC: Final = 255
+MAX_TITLE: Final = 1_000
+MAX_BODY: Final = 16_000
+"""Lengths of texts, in characters."""
 MAX_DEPTH: Final = 32
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
@@ -111,7 +116,7 @@ def _has_control(text: str) -> bool:
     return any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in text)
 
 
-def name_fault(name: object, limit: int = 128) -> str | None:
+def name_fault(name: object, limit: int = MAX_NAME) -> str | None:
     """What is wrong with an id, type or user name, or None: 1 to `limit` characters, no control characters."""
     if not isinstance(name, str):
         return "must be a string"
@@ -126,7 +131,7 @@ def name_fault(name: object, limit: int = 128) -> str | None:
 
 def topic_fault(topic: object) -> str | None:
     """What is wrong with a topic's name, or None: `<namespace>:<name>`, at most 255 characters, no pattern signs."""
-    if fault := name_fault(topic, 255):
+    if fault := name_fault(topic, MAX_TOPIC):
         return fault
     assert isinstance(topic, str)
     namespace, colon, rest = topic.partition(":")
@@ -364,8 +369,8 @@ def parse(raw: object, *, default_id: str, default_source: str, now: float, inte
         topics=topics,
         key=reader.named("key"),
         category=reader.named("category"),
-        title=reader.text("title", 1_000),
-        body=reader.text("body", 16_000),
+        title=reader.text("title", MAX_TITLE),
+        body=reader.text("body", MAX_BODY),
         data=reader.take("data"),
         template=reader.named("template"),
         ladder=_ladder(reader),

@@ -1,0 +1,120 @@
+"""The gateway's HTTP application: our own routes, and what holds for every route of anyone.
+
+Nothing here decides by the Host header or by the URL that is rebuilt from it (CVE-2026-48710): routes match the path
+as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bus.clock import Clock
+from bus.keys import Keys
+from bus.pipe import Pipe
+from gateway.api import events, ticket
+from gateway.api.events import Events
+from gateway.api.keys import ApiKeys
+from gateway.api.openapi import Documents
+from gateway.api.ops import Ops, Probe
+from gateway.api.problem import Kind, Refusal, problem
+from gateway.api.ticket import Authenticate, Tickets
+from gateway.ingest import Ingest
+from gateway.metrics import ApiStats
+from gateway.settings import GatewaySettings
+from gateway.stats import Stats
+
+SECURITY_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+"""On every answer, unless the endpoint set its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """What the API works with, put together in gateway/main.py."""
+
+    settings: GatewaySettings
+    clock: Clock
+    keys: Keys
+    pipe: Pipe
+    ingest: Ingest
+    stats: Stats
+    authenticate: Authenticate
+    probe: Probe
+    api_stats: ApiStats = field(default_factory=ApiStats)
+
+
+def routes(parts: ApiParts) -> list[BaseRoute]:
+    """Every endpoint of the API. Raises `BadSetting` when the API keys are not of their form."""
+    settings = parts.settings
+    accepting = Events(
+        parts.ingest, ApiKeys(settings.api_keys), parts.clock, parts.api_stats, body_limit=settings.body_bytes
+    )
+    tickets = Tickets(parts.pipe, parts.keys, parts.authenticate)
+    ops = Ops(parts.probe, parts.stats, parts.ingest.stats, parts.api_stats)
+    documents = Documents(settings)
+    return [
+        Route(events.PATH, accepting.post, methods=["POST"]),
+        Route(ticket.PATH, tickets.post, methods=["POST"]),
+        Route("/healthz", ops.healthz),
+        Route("/readyz", ops.readyz),
+        Route("/metrics", ops.metrics),
+        Route("/openapi.json", documents.openapi),
+        Route("/asyncapi.json", documents.asyncapi),
+    ]
+
+
+def application(all_routes: Sequence[BaseRoute], stats: ApiStats) -> ASGIApp:
+    """One application of all routes, whose every error is a problem and whose every answer has the headers above."""
+    app = Starlette(routes=all_routes, exception_handlers={HTTPException: _http_error, Exception: _bug})
+    app.router.redirect_slashes = False  # a redirect would be built from the Host header
+    return Guard(app, stats)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = {"Allow": ", ".join(sorted(allow.split(", ")))} if (allow := (error.headers or {}).get("Allow")) else {}
+    for kind in (Kind.NOT_FOUND, Kind.METHOD_NOT_ALLOWED, Kind.BAD_REQUEST, Kind.TOO_LARGE):
+        if kind.value.status == error.status_code:
+            return Refusal(kind, headers=headers).response()
+    return problem(error.status_code, f"http-{error.status_code}")
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return Refusal(Kind.INTERNAL).response()
+
+
+class Guard:
+    """Around everything, also around the answer to a bug: security headers, and a count of answers by status."""
+
+    def __init__(self, app: ASGIApp, stats: ApiStats) -> None:
+        self._app = app
+        self._stats = stats
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._stats.requests[message["status"]] += 1
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, guarded)

@@ -1,0 +1,154 @@
+"""`POST /v1/events`: whose request it is, what it says, and what became of each event.
+
+The order of the checks is that of their cost: a stranger is turned away before the body is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from secrets import token_hex
+from types import MappingProxyType
+from typing import Final, assert_never
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bus.clock import Clock
+from bus.errors import BusError, Refused
+from bus.event import Event, Invalid
+from gateway.api.answer import AWAY, Answer, answer, results
+from gateway.api.body import read_body
+from gateway.api.idempotency import REPLAY, fingerprint, key_of
+from gateway.api.keys import ApiKeys, Producer, Scope
+from gateway.api.problem import RETRY_AFTER_OUTAGE, Kind, Refusal, unavailable
+from gateway.api.quota import Quotas
+from gateway.api.submission import MAX_BATCH, Submission, form_of, read_submission
+from gateway.ingest import Accepted, Answered, Busy, IdempotentRequest, Ingest, New, OtherBody, error_name
+from gateway.metrics import ApiStats
+
+PATH: Final = "/v1/events"
+ROUTE: Final = f"POST {PATH}"
+
+log = logging.getLogger(__name__)
+
+
+class Events:
+    """The endpoint. `body_limit` is bytes."""
+
+    def __init__(self, ingest: Ingest, keys: ApiKeys, clock: Clock, stats: ApiStats, *, body_limit: int) -> None:
+        self._ingest = ingest
+        self._keys = keys
+        self._clock = clock
+        self._stats = stats
+        self._body_limit = body_limit
+        self._quotas = Quotas(least=MAX_BATCH)
+
+    async def post(self, request: Request) -> Response:
+        """Accept events."""
+        producer = self._keys.identify(request.headers, Scope.EVENTS)
+        if isinstance(producer, Refusal):
+            return self._refuse(producer)
+        quota = self._take(producer, 1)
+        if isinstance(quota, Refusal):
+            return self._refuse(quota)
+        served = await self._serve(request, producer)
+        response = self._refuse(served) if isinstance(served, Refusal) else served
+        for name, value in quota.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    async def _serve(self, request: Request, producer: Producer) -> Response | Refusal:
+        form, key = form_of(request.headers), key_of(request.headers)
+        if isinstance(form, Refusal):
+            return form
+        if isinstance(key, Refusal):
+            return key
+        body = await read_body(request, self._body_limit)
+        if isinstance(body, Refusal):
+            return body
+        once = None
+        if key is not None:
+            once = IdempotentRequest(producer.name, ROUTE, key, fingerprint(form.value, request.headers, body))
+
+        def read(raw: object, index: int) -> Event | Invalid:
+            event_id = once.event_id(index) if once else token_hex(16)
+            return self._ingest.read(raw, producer=producer.name, default_id=event_id)
+
+        submission = read_submission(form, request.headers, body, self._body_limit, read)
+        return submission if isinstance(submission, Refusal) else await self._submit(submission, producer, once)
+
+    async def _submit(
+        self, submission: Submission, producer: Producer, once: IdempotentRequest | None
+    ) -> Response | Refusal:
+        events = [(i, item) for i, item in enumerate(submission.items) if isinstance(item, Event)]
+        if isinstance(quota := self._take(producer, len(submission.items) - 1), Refusal):
+            return quota
+        if not events:
+            # Nothing can have an effect, so the key is not used up and may come again with a better body.
+            return _response(self._answer(submission, ()))
+        if once is not None:
+            return await self._submit_once(submission, events, producer, once)
+        outcomes = await self._ingest.accept([event for _, event in events], producer.name)
+        return _response(self._answer(submission, outcomes))
+
+    async def _submit_once(
+        self,
+        submission: Submission,
+        events: Sequence[tuple[int, Event]],
+        producer: Producer,
+        once: IdempotentRequest,
+    ) -> Response | Refusal:
+        try:
+            begun = await self._ingest.begin(once)
+        except BusError as error:
+            self._complain((error,))
+            return unavailable(AWAY)
+        match begun:
+            case Busy():
+                return Refusal(Kind.IN_PROGRESS, headers={"Retry-After": "1"})
+            case OtherBody():
+                return Refusal(Kind.OTHER_BODY)
+            case Answered(packed):
+                return _response(Answer.unpack(packed), {REPLAY: "true"})
+            case New():
+                pass
+            case _:
+                assert_never(begun)
+        outcomes = await self._ingest.accept_once(once, events, producer.name)
+        if any(isinstance(outcome, BusError) for outcome in outcomes):
+            self._complain(outcomes)
+            return unavailable(AWAY)  # a repeat finishes what this began
+        made = self._answer(submission, outcomes)
+        with suppress(BusError):  # the events are in; a repeat finds their markers and answers the same
+            await self._ingest.finish(once, made.pack())
+        return _response(made)
+
+    def _answer(self, submission: Submission, outcomes: Sequence[Accepted]) -> Answer:
+        self._complain(outcomes)
+        found = results(submission, outcomes)
+        self._stats.refused.update(result.kind.value.slug for result in found if isinstance(result, Refusal))
+        return answer(found, submission.single)
+
+    def _take(self, producer: Producer, amount: int) -> dict[str, str] | Refusal:
+        verdict = self._quotas.take(producer.name, producer.rate, amount, self._clock.monotonic())
+        if verdict.wait:
+            return Refusal(Kind.TOO_MANY_REQUESTS, headers=verdict.headers())
+        return verdict.headers()
+
+    def _refuse(self, refusal: Refusal) -> Response:
+        self._stats.refused[refusal.kind.value.slug] += 1
+        return refusal.response()
+
+    def _complain(self, outcomes: Sequence[Accepted]) -> None:
+        """An outage shows in the metrics and in readiness; what waiting does not cure is worth a line of its own."""
+        for code in {error_name(o) for o in outcomes if isinstance(o, Refused) and not o.passing}:
+            log.error("Redis refuses to take events", extra={"code": code})
+
+
+def _response(made: Answer, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
+    response = Response(made.body, made.status, dict(headers), made.media)
+    if made.status == Kind.UNAVAILABLE.value.status:
+        response.headers["Retry-After"] = str(RETRY_AFTER_OUTAGE)
+    return response

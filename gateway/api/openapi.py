@@ -1,0 +1,184 @@
+"""The machine-readable description of the HTTP API (OpenAPI 3.1), and of the messages on the bus and on the wire
+(AsyncAPI 3.0)."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.api import cloudevents, schemas
+from gateway.api.idempotency import HEADER, MAX_KEY
+from gateway.api.problem import MEDIA_TYPE, Kind
+from gateway.api.schemas import Json, ref
+from gateway.api.submission import MAX_BATCH, NATIVE
+from gateway.settings import GatewaySettings
+from gateway.tickets import TTL as TICKET_TTL
+
+OPENAPI: Final = "3.1.0"
+ASYNCAPI: Final = "3.0.0"
+
+
+def _content(schema: Json, media: str = NATIVE) -> Json:
+    return {media: {"schema": schema}}
+
+
+def _problems(*kinds: Kind) -> Json:
+    by_status: dict[str, list[str]] = {}
+    for kind in kinds:
+        by_status.setdefault(str(kind.value.status), []).append(kind.value.title)
+    return {
+        status: {"description": "; or ".join(titles), "content": _content(ref("Problem"), MEDIA_TYPE)}
+        for status, titles in by_status.items()
+    }
+
+
+def _post_events(settings: GatewaySettings) -> Json:
+    batch = {"type": "array", "minItems": 1, "maxItems": MAX_BATCH}
+    native_batch = {
+        "type": "object",
+        "required": ["events"],
+        "additionalProperties": False,
+        "properties": {"events": batch | {"items": ref("Event")}},
+    }
+    bodies = _content({"oneOf": [ref("Event"), native_batch]})
+    bodies |= _content(ref("CloudEvent"), cloudevents.STRUCTURED)
+    bodies |= _content(batch | {"items": ref("CloudEvent")}, cloudevents.BATCHED)
+    header = {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"}
+    taken = {"oneOf": [ref("Accepted"), ref("Results")]}
+    return {
+        "operationId": "acceptEvents",
+        "summary": "Accept events",
+        "security": [{"bearer": []}, {"apiKey": []}],
+        "parameters": [{"name": HEADER, "in": "header", "schema": header}],
+        "requestBody": {
+            "required": True,
+            "description": f"At most {settings.body_bytes} bytes. CloudEvents in binary mode are taken too.",
+            "content": bodies,
+        },
+        "responses": {
+            "202": {"description": "Accepted: Redis has it.", "content": _content(taken)},
+            "207": {"description": "Some accepted, some not.", "content": _content(ref("Results"))},
+            **_problems(
+                Kind.BAD_REQUEST,
+                Kind.INVALID_EVENT,
+                Kind.UNAUTHENTICATED,
+                Kind.FORBIDDEN,
+                Kind.TIMEOUT,
+                Kind.IN_PROGRESS,
+                Kind.TOO_LARGE,
+                Kind.UNSUPPORTED_TYPE,
+                Kind.OTHER_BODY,
+                Kind.TOO_MANY_REQUESTS,
+                Kind.UNAVAILABLE,
+            ),
+        },
+    }
+
+
+def _post_ticket() -> Json:
+    ticket = {
+        "type": "object",
+        "required": ["ticket", "expires_in"],
+        "properties": {"ticket": {"type": "string"}, "expires_in": {"const": TICKET_TTL}},
+    }
+    return {
+        "operationId": "makeTicket",
+        "summary": "A single-use ticket for a URL that cannot carry a header",
+        "security": [{"token": []}],
+        "responses": {
+            "200": {"description": "The ticket.", "content": _content(ticket)},
+            **_problems(Kind.UNAUTHENTICATED, Kind.ORIGIN_NOT_ALLOWED, Kind.UNAVAILABLE),
+        },
+    }
+
+
+def _get(summary: str, *problems: Kind) -> Json:
+    return {"get": {"summary": summary, "responses": {"200": {"description": "OK"}, **_problems(*problems)}}}
+
+
+def openapi(settings: GatewaySettings) -> Json:
+    """The OpenAPI document."""
+    return {
+        "openapi": OPENAPI,
+        "info": {"title": "Tocsin", "version": version("tocsin")},
+        "paths": {
+            "/v1/events": {"post": _post_events(settings)},
+            "/v1/ticket": {"post": _post_ticket()},
+            "/healthz": _get("Alive"),
+            "/readyz": _get("Ready", Kind.UNAVAILABLE),
+            "/metrics": _get("Counters for Prometheus"),
+            "/openapi.json": _get("This document"),
+            "/asyncapi.json": _get("The messages on the bus and on the wire"),
+        },
+        "components": {
+            "schemas": {
+                "Event": schemas.event(),
+                "CloudEvent": schemas.cloud_event(),
+                "Accepted": schemas.accepted(),
+                "Results": schemas.results(),
+                "Problem": schemas.problem(),
+            },
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A user's token."},
+            },
+        },
+    }
+
+
+def asyncapi(settings: GatewaySettings) -> Json:
+    """The AsyncAPI document."""
+    channels = {
+        "ingest": ("{prefix}:{tag}:events", "Redis Streams: XADD with the event as JSON in field e.", "event"),
+        "websocket": ("/connection/websocket", "WebSocket: Centrifuge client protocol v2, JSON.", "notification"),
+        "events": ("/sse", "Server-Sent Events: plain EventSource.", "notification"),
+    }
+    return {
+        "asyncapi": ASYNCAPI,
+        "info": {"title": "Tocsin", "version": version("tocsin")},
+        "defaultContentType": NATIVE,
+        "channels": {
+            channel: {
+                "address": address,
+                "description": description,
+                "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+                **({"parameters": {"prefix": {"default": settings.prefix}, "tag": {}}} if "{" in address else {}),
+            }
+            for channel, (address, description, message) in channels.items()
+        },
+        "operations": {
+            channel: {
+                "action": "receive" if channel == "ingest" else "send",
+                "channel": {"$ref": f"#/channels/{channel}"},
+            }
+            for channel in channels
+        },
+        "components": {
+            "messages": {
+                "event": {"payload": ref("Event")},
+                "notification": {"payload": ref("Notification")},
+            },
+            "schemas": {"Event": schemas.event(), "Notification": schemas.notification()},
+        },
+    }
+
+
+class Documents:
+    """The endpoints that show both."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._openapi = orjson.dumps(openapi(settings))
+        self._asyncapi = orjson.dumps(asyncapi(settings))
+
+    async def openapi(self, request: Request) -> Response:
+        """OpenAPI 3.1 as JSON."""
+        return Response(self._openapi, media_type="application/json")
+
+    async def asyncapi(self, request: Request) -> Response:
+        """AsyncAPI 3.0 as JSON."""
+        return Response(self._asyncapi, media_type="application/json")
