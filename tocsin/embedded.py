@@ -199,11 +199,12 @@ class EmbeddedRedis:
         return False
 
     def answers(self) -> bool:
-        """Whether it takes commands now; not while it loads its data."""
+        """Whether it takes commands now: not while it loads its data, nor when another server has its port."""
+        folder = os.fsencode(self.folder.resolve())
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=0.5) as probe:
-                probe.sendall(b"PING\r\n")
-                return probe.recv(64).startswith(b"+PONG")
+                probe.sendall(b"CONFIG GET dir\r\n")
+                return probe.recv(8192).endswith(b"\r\n" + folder + b"\r\n")
         except OSError:
             return False
 

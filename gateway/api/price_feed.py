@@ -79,7 +79,7 @@ class PriceFeed:
 
     async def start(self, options: FeedOptions) -> dict[str, Any]:
         """Start it unless it runs. Raises `BusError`."""
-        run, steps = token_hex(8), _steps()
+        run, steps = token_hex(8), installed_steps()
         if not steps:
             return {"running": False, "reason": "no price data: pip install vega-datasets"}
         if await self._pipe.ask("SET", self._key, _progress(run, 0, steps), "NX", "PX", LAPSE_MS):
@@ -125,7 +125,7 @@ def _progress(run: str, number: int, steps: list[Step]) -> bytes:
     return orjson.dumps({"run": run, "step": number, "of": len(steps), "date": steps[max(number, 1) - 1].date})
 
 
-def _steps() -> list[Step]:
+def installed_steps() -> list[Step]:
     """The prices, read from the installed package's file: importing it would load pandas to no purpose.
 
     Empty when the package is not installed.
