@@ -1,0 +1,57 @@
+"""How often and how many: rates whose state is one number, and counts per key that vanish at zero. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `per_second` on average over `window` seconds; a burst may use up the window at once.
+
+    The state of each thing limited is one float, its `debt`: the monotonic time at which all it spent is paid back
+    (the generic cell rate algorithm of ATM Forum TM 4.0). It starts as 0.0.
+    """
+
+    per_second: float
+    window: float = 2.0
+
+    def spend(self, debt: float, now: float, cost: int = 1) -> float | None:
+        """The debt after `cost` more at `now`; None, and nothing is spent, if that is too fast."""
+        debt = max(debt, now) + cost / self.per_second
+        return debt if debt - now <= self.window else None
+
+
+class Tally:
+    """How many each key has now, at most `limit`; 0 is no limit, and then nothing is counted."""
+
+    __slots__ = ("_counts", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._counts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Keys that have any."""
+        return len(self._counts)
+
+    def has_room(self, key: str) -> bool:
+        return not self._limit or self._counts.get(key, 0) < self._limit
+
+    def take(self, key: str) -> bool:
+        """One more, if there is room."""
+        if not self._limit:
+            return True
+        count = self._counts.get(key, 0)
+        if count >= self._limit:
+            return False
+        self._counts[key] = count + 1
+        return True
+
+    def release(self, key: str) -> None:
+        """One less; releasing what was not taken is no fault."""
+        count = self._counts.get(key, 0) - 1
+        if count > 0:
+            self._counts[key] = count
+        else:
+            self._counts.pop(key, None)
