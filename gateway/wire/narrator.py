@@ -22,6 +22,9 @@ from gateway.wire.eventsource import Position, event
 
 RETRY_MS: Final = 1_000
 """How long a client waits before it comes back; browsers differ, and some wait five seconds unless told."""
+RETRY_FINAL_MS: Final = 60_000
+FINAL: Final = 3500
+"""First of the codes after which a client should not come back."""
 
 
 class Narrator:
@@ -66,5 +69,7 @@ class Narrator:
 
 
 def farewell(why: CloseInfo) -> bytes:
-    """The last event of a stream."""
-    return event(orjson.dumps({"code": why.code, "reason": why.reason}), name="tocsin.disconnect")
+    """The last event of a stream. An EventSource comes back whatever it says; where that is of no use, it is told to
+    take its time."""
+    data = orjson.dumps({"code": why.code, "reason": why.reason})
+    return event(data, name="tocsin.disconnect", retry=RETRY_FINAL_MS if why.code >= FINAL else None)

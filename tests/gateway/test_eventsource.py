@@ -6,13 +6,13 @@ import re
 from urllib.parse import parse_qs, quote
 
 import pytest
-from eventsource_reader import GRAMMAR, Browser, Received
 from httpx_sse._decoders import SSEDecoder, SSELineDecoder
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.cursor import MAX_OFFSET, Cursor
 from gateway.wire.eventsource import HEARTBEAT, MAX_ID, Position, event, resume
+from tests.gateway.eventsource_reader import GRAMMAR, Browser, Received
 
 
 def normal(text: str) -> str:

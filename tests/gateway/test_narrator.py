@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import orjson
-from eventsource_reader import Browser, Received
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from bus.cursor import Cursor
 from gateway.wire.codes import Disconnect
 from gateway.wire.eventsource import resume
 from gateway.wire.narrator import RETRY_MS, Narrator, farewell
+from tests.gateway.eventsource_reader import Browser, Received
 
 TOPICS = ("inbox", "news:sport")
 
@@ -89,6 +89,11 @@ def test_a_withdrawn_publication_is_not_told_but_counted() -> None:
 def test_the_end_says_why() -> None:
     [end] = read(farewell(Disconnect.SHUTDOWN.value)).events
     assert end == Received('{"code":3001,"reason":"shutdown"}', "tocsin.disconnect", "")
+
+
+def test_a_client_that_comes_back_in_vain_does_so_seldom() -> None:
+    assert read(farewell(Disconnect.PERMISSION_DENIED.value)).retry == 60_000
+    assert read(farewell(Disconnect.SHUTDOWN.value)).retry is None
 
 
 @given(st.data())

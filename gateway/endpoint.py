@@ -1,0 +1,103 @@
+"""An HTTP endpoint that pages of other sites may call: who may, by which method, and how much it may send.
+
+Every answer carries the headers of CORS (WHATWG Fetch §3.2), so that a page can also read why it was refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from bus.cursor import Cursor
+from gateway.api.problem import Kind, Refusal, bad_request
+from gateway.connection import Connection
+from gateway.effects import Claims, Denied, Failed, Verified
+from gateway.transport import Application
+
+Handler = Callable[[Request], Awaitable[Response | Refusal]]
+
+PREFLIGHT_SECONDS: Final = "7200"
+ALLOWED_HEADERS: Final = "Authorization, Content-Type, Last-Event-ID"
+
+
+class Backend(Application, Protocol):
+    """What the HTTP transports need of the service behind them. See `gateway.service.Service`."""
+
+    def authenticate(self, token: str, on_answer: Callable[[Verified | Denied | Failed], None]) -> None: ...
+    def emulate(self, session: str, node: str, message: bytes, on_done: Callable[[bool], None]) -> None: ...
+    def open_events(
+        self, connection: Connection, claims: Claims, topics: Sequence[str], cursors: Mapping[str, Cursor]
+    ) -> None: ...
+
+
+class Endpoint:
+    """One path, as an ASGI application: a handler for each method, and a refusal for every other."""
+
+    def __init__(self, service: Backend, handlers: Mapping[str, Handler]) -> None:
+        self._service, self._handlers = service, handlers
+        self._methods = ", ".join((*handlers, "OPTIONS"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            answer = await self._answer(request)
+        except ClientDisconnect:
+            return  # it went before its body was complete: there is nobody to answer
+        response = answer.response() if isinstance(answer, Refusal) else answer
+        response.headers.update(cors(request, self._service))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response | Refusal:
+        if not origin_allowed(request, self._service):
+            return Refusal(Kind.FORBIDDEN, "the page's origin is not among allowed_origins")
+        if request.method == "OPTIONS":
+            return self._preflight()
+        handler = self._handlers.get(request.method)
+        if handler is None:
+            return Refusal(Kind.METHOD_NOT_ALLOWED, f"use {self._methods}", headers={"Allow": self._methods})
+        return await handler(request)
+
+    def _preflight(self) -> Response:
+        headers = {
+            "Access-Control-Allow-Methods": self._methods,
+            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+            "Access-Control-Max-Age": PREFLIGHT_SECONDS,
+        }
+        return Response(status_code=204, headers=headers)
+
+
+def origin_allowed(request: Request, service: Backend) -> bool:
+    """Whether the page that sent the request may; a request that names several origins is nobody's."""
+    origins = request.headers.getlist("origin")
+    return len(origins) < 2 and service.origin_allowed(origins[0] if origins else None, request.headers.get("host", ""))
+
+
+def cors(request: Request, service: Backend) -> dict[str, str]:
+    """The headers that let a page of an allowed origin read the answer."""
+    headers = {"Vary": "Origin"}
+    if (origin := request.headers.get("origin")) and origin_allowed(request, service):
+        headers["Access-Control-Allow-Origin"] = origin
+    return headers
+
+
+async def read_body(request: Request, limit: int, seconds: float) -> bytes | Refusal:
+    """The whole body, if it has at most `limit` bytes and comes within `seconds`. Raises `ClientDisconnect`."""
+    too_large = Refusal(Kind.TOO_LARGE, f"the body may have at most {limit} bytes")
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced[:20]) > limit:
+        return too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    return too_large
+    except TimeoutError:
+        return bad_request(f"the body did not come within {seconds:g} s")
+    return bytes(body)
