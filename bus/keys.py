@@ -62,6 +62,10 @@ class Keys:
         """Stream: buried entries, each with its reason."""
         return self.tagged(partition, "dead")
 
+    def timers(self, partition: int) -> str:
+        """Sorted set: what is due later, by its time (ms, Redis's clock)."""
+        return self.tagged(partition, "timers")
+
     def body(self, partition: int, ref: str) -> str:
         """Hash with TTL: the content of an event, once per partition."""
         return self.tagged(partition, "body", escape(ref))

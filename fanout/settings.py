@@ -19,14 +19,21 @@ class FanoutSettings(BusSettings):
     """How long a worker counts as alive after its last heartbeat."""
     lease_ttl: float = 3.0
     batch: int = 100
-    """Most entries taken from a partition at a time."""
+    """Most entries taken from a partition at a time, at most 1000."""
     keep_acked: float = 60.0
     """How long an acknowledged entry stays in the ingest stream."""
+    dedupe_ttl: int = 86_400
+    """How long an event is remembered by source and id, so that its repeat has no second effect."""
     inbox_size: int = 1_000
     inbox_ttl: int = 30 * 86_400
     dead_size: int = 10_000
     """Most dead letters kept per partition."""
     node_stream: int = 100_000
+    """Most entries kept for a gateway node that does not read."""
+    node_ttl: float = 60.0
+    """How long the stream of a node that says nothing is kept, and how long its routes are."""
+    stop_timeout: float = 5.0
+    """How long a worker that is told to stop may go on with what it has taken."""
     metrics_port: int = 0
     """Port on loopback of /metrics and /healthz; 0 opens none."""
     namespaces: Mapping[str, Any] = field(default_factory=dict)

@@ -8,6 +8,8 @@
 -- Atomic because position and publications must belong to the same moment.
 local epoch = redis.call('HGET', KEYS[2], 'epoch')
 if not epoch then
+  -- A log without a position is from before the position was lost: its offsets mean nothing now.
+  redis.call('DEL', KEYS[1])
   epoch = ARGV[1]
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'top', 0)
 end

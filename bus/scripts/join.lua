@@ -4,12 +4,15 @@
 -- ARGV  1 node id, 2 epoch to use where the topic has none, 3 "1" to read what was missed, 4 offset last seen,
 --       5 most publications wanted, 6 prefix of body keys, 7 ttl of routes (s; refreshed by the node's position
 --       check, so that the routes of a dead node go by themselves), 8 ttl of meta (s)
--- Returns  {epoch, top, {offset, publication, offset, publication, …}}; a body that is gone is an empty string
+-- Returns  {epoch, top, {offset, publication, offset, publication, …}}; an empty publication is one that was withdrawn;
+--          a list that does not begin right after the offset last seen says that something is no longer there
 -- Atomic because a publication between the route and the reading would be neither in the history nor on the wire.
 redis.call('HSET', KEYS[3], ARGV[1], '1')
 redis.call('EXPIRE', KEYS[3], ARGV[7])
 local epoch = redis.call('HGET', KEYS[2], 'epoch')
 if not epoch then
+  -- A log without a position is from before the position was lost: its offsets mean nothing now.
+  redis.call('DEL', KEYS[1])
   epoch = ARGV[2]
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'top', 0)
 end
@@ -19,8 +22,14 @@ local missed = {}
 if ARGV[3] == '1' then
   local since = tonumber(ARGV[4])
   for _, entry in ipairs(redis.call('XRANGE', KEYS[1], string.format('%.0f-0', since + 1), '+', 'COUNT', ARGV[5])) do
-    missed[#missed + 1] = tonumber(string.match(entry[1], '^%d+'))
-    missed[#missed + 1] = redis.call('HGET', ARGV[6] .. entry[2][2], 'pub') or ''
+    local publication = redis.call('HGET', ARGV[6] .. entry[2][2], 'pub')
+    if publication then
+      missed[#missed + 1] = tonumber(string.match(entry[1], '^%d+'))
+      missed[#missed + 1] = publication
+    else
+      -- Its time was over: what lies before cannot be given whole, so it is not given at all.
+      missed = {}
+    end
   end
 end
 return {epoch, top, missed}

@@ -1,0 +1,55 @@
+"""Leases: at most one worker has a partition, and its fencing number tells every script whether it still has.
+
+The number grows with every new lease, so a worker that was paused past the end of its lease can neither take an entry
+nor acknowledge one, whatever it believes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bus.errors import BusError
+from bus.keys import Keys
+from bus.pipe import Pipe
+
+
+class Fenced(Exception):
+    """The lease is over; whoever worked under it must stop at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work a partition, as long as nobody was given a higher fencing number."""
+
+    partition: int
+    owner: str
+    fence: int
+
+
+class Leases:
+    """Takes, keeps and gives back leases for one owner. `ttl` in seconds."""
+
+    def __init__(self, pipe: Pipe, keys: Keys, owner: str, ttl: float) -> None:
+        self._pipe, self._keys, self._owner, self._ttl = pipe, keys, owner, int(ttl * 1000)
+
+    async def hold(self, partitions: Iterable[int]) -> dict[int, Lease | None]:
+        """Take or keep the leases of these partitions; None where another has it. Raises `BusError`.
+
+        A lease that ran out before it was kept comes back with a new number: whatever worked under the old one is over.
+        """
+        wanted = tuple(partitions)
+        replies = await self._pipe.scripts(
+            ("lease", (self._keys.lease(p), self._keys.head(p)), (self._owner, self._ttl)) for p in wanted
+        )
+        held: dict[int, Lease | None] = {}
+        for partition, reply in zip(wanted, replies, strict=True):
+            if isinstance(reply, BusError):
+                raise reply
+            held[partition] = Lease(partition, self._owner, reply) if reply else None
+        return held
+
+    async def release(self, lease: Lease) -> bool:
+        """Give a lease back; False when it was no longer ours. Raises `BusError`."""
+        key = self._keys.lease(lease.partition)
+        return bool(await self._pipe.script("release", (key,), (lease.owner, lease.fence)))

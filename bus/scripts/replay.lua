@@ -1,0 +1,12 @@
+-- Put a dead letter back at the end of its partition's ingest stream.
+--
+-- KEYS  1 dead, 2 events
+-- ARGV  1 id of the dead letter
+-- Returns  the entry's new id, or nil when there is no such dead letter
+-- Atomic because a crash between the two would lose the entry or send it twice.
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not found then return false end
+-- The first eight are the four fields of bury.lua; the rest is the entry as it was.
+local id = redis.call('XADD', KEYS[2], '*', unpack(found[2], 9))
+redis.call('XDEL', KEYS[1], ARGV[1])
+return id

@@ -1,0 +1,112 @@
+"""The fan-out worker's process: everything is made and joined here, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from secrets import token_hex
+from typing import Final
+
+from bus.clock import Clock, SystemClock
+from bus.connect import BLOCK, COMMAND_TIMEOUT, check_fitness, check_installation, client
+from bus.errors import BusDown, Refused, Unfit
+from bus.keys import Keys
+from bus.log import configure
+from bus.namespaces import Namespaces
+from bus.pipe import Pipe
+from fanout.audience import Retention, Rules
+from fanout.graves import Graves
+from fanout.metrics import MetricsServer, read_backlog
+from fanout.publisher import Publisher
+from fanout.settings import FanoutSettings, load
+from fanout.stats import Stats
+from fanout.waiter import Waiter
+from fanout.worker import Worker
+
+RETRY: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None = None) -> None:
+    """Work until `stop`. Raises `Unfit` when this Redis cannot be used as it is configured."""
+    clock = clock or SystemClock()
+    keys = Keys(settings.prefix, settings.partitions)
+    name = f"{socket.gethostname()}-{os.getpid()}-{token_hex(3)}"
+    stats = Stats()
+    pipe = Pipe(settings.redis_url, name=f"fanout-{name}", clock=clock)
+    line = Pipe(settings.redis_url, name=f"fanout-wait-{name}", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
+    waiter = Waiter(line, pipe)
+    inbox = Retention(settings.inbox_size, settings.inbox_ttl)
+    rules = Rules(keys, Namespaces(settings.namespaces), inbox)
+    publisher = Publisher(pipe, keys, settings, Graves(clock, settings.node_ttl), stats)
+    worker = Worker(name, pipe, waiter, keys, rules, publisher, settings, clock, stats)
+    if not await _fit(settings, keys, stop):
+        return
+    async with asyncio.TaskGroup() as group:
+        background = [group.create_task(pipe.run()), group.create_task(line.run()), group.create_task(waiter.run())]
+        if settings.metrics_port:
+            server = MetricsServer(stats, lambda: read_backlog(pipe, keys, worker.partitions, clock), lambda: pipe.up)
+            background.append(group.create_task(server.run(settings.metrics_port)))
+        await _may_unblock(pipe)
+        log.info("at work", extra={"worker": name})
+        gc.freeze()
+        await worker.run(stop)
+        for task in background:
+            task.cancel()
+    log.info("stopped", extra={"worker": name})
+
+
+async def _fit(settings: FanoutSettings, keys: Keys, stop: asyncio.Event) -> bool:
+    """Wait for a Redis that answers, and check it; False when told to stop before. Raises `Unfit`."""
+    while not stop.is_set():
+        redis = client(settings.redis_url, name="fanout-check")
+        try:
+            await check_fitness(redis)
+            await check_installation(redis, keys)
+            return True
+        except BusDown as error:
+            log.warning("waiting for Redis", extra={"reason": str(error)})
+        finally:
+            await redis.aclose()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETRY):
+                await stop.wait()
+    return False
+
+
+async def _may_unblock(pipe: Pipe) -> None:
+    """Wake-ups need CLIENT UNBLOCK, which a Redis user may lack. Raises `Unfit`."""
+    try:
+        await pipe.wait_up(COMMAND_TIMEOUT)
+        await pipe.ask("CLIENT", "UNBLOCK", 0)
+    except Refused as error:
+        raise Unfit(f"Redis refuses CLIENT UNBLOCK ({error.code}); allow it: ACL SETUSER … +client|unblock") from None
+    except BusDown:
+        pass  # it was there a moment ago and will be again
+
+
+async def _until_signal(settings: FanoutSettings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(settings, stop)
+
+
+def main() -> int:
+    """Run a worker as the settings say, until SIGTERM. Raises `BadSetting`, `Unfit`."""
+    settings = load()
+    configure(settings.log_level, role="fanout")
+    if sys.platform == "win32":
+        asyncio.run(_until_signal(settings))
+    else:
+        import uvloop
+
+        uvloop.run(_until_signal(settings))
+    return 0

@@ -1,0 +1,87 @@
+"""What one entry of an ingest stream means: reject it, let it lapse, put it off, or publish it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from bus.clock import Clock
+from bus.codec import decode_entry
+from bus.event import Event, Invalid
+from bus.outcome import Done, Expired, Outcome, Rejected
+from bus.queue import Entry
+from fanout.audience import Rules
+from fanout.plan import plan
+from fanout.publisher import Publisher
+from fanout.stats import Stats
+from fanout.timers import Later, Timers
+
+PLAUSIBLE: Final = 1_000_000_000
+"""An id that names an earlier time (September 2001) was made by hand and says nothing about acceptance."""
+AT_ONCE: Final = 10.0
+"""An event with `ttl` 0 is for now or never; so many seconds after it was accepted still count as now."""
+_ENTRY_ID: Final = re.compile(rb"\d{1,20}-\d{1,20}")
+
+
+class Resolver:
+    """Handles the entries of one partition."""
+
+    def __init__(self, rules: Rules, publisher: Publisher, timers: Timers, clock: Clock, stats: Stats) -> None:
+        self._rules, self._publisher, self._timers, self._clock, self._stats = rules, publisher, timers, clock, stats
+
+    async def handle(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """An outcome for each entry."""
+        now = self._clock.wall()
+        looked = [look(entry, now) for entry in entries]
+        outcomes = iter(await self._publish(entries, looked))
+        later = [item for item in looked if isinstance(item, Later)]
+        put_off = iter(await self._timers.put_off(later) if later else ())
+        self._stats.scheduled += len(later)
+        self._stats.expired += sum(isinstance(item, Expired) for item in looked)
+        return [_outcome(item, outcomes, put_off) for item in looked]
+
+    async def _publish(self, entries: Sequence[Entry], looked: Sequence[Event | Later | Outcome]) -> list[Outcome]:
+        events = [item for item in looked if isinstance(item, Event)]
+        if not events:
+            return []
+        outcomes = await self._publisher.publish(plan(events, self._rules))
+        done = self._clock.wall()
+        ids = (entry.id for entry, item in zip(entries, looked, strict=True) if isinstance(item, Event))
+        for event, entry_id, outcome in zip(events, ids, outcomes, strict=True):
+            if isinstance(outcome, Done):
+                self._stats.published += 1
+                self._stats.recipients += len(event.users) + len(event.topics)
+                self._stats.latency.observe(max(0.0, done - accepted_at(entry_id, done)))
+        return outcomes
+
+
+def _outcome(item: Event | Later | Outcome, outcomes: Iterator[Outcome], put_off: Iterator[Outcome]) -> Outcome:
+    match item:
+        case Event():
+            return next(outcomes)
+        case Later():
+            return next(put_off)
+        case _:
+            return item
+
+
+def look(entry: Entry, now: float) -> Event | Later | Outcome:
+    """What to do with an entry at Unix time `now`: publish the event, put it off, or be done with it."""
+    due = entry.fields.get(b"d", b"")
+    origin = due.decode() if _ENTRY_ID.fullmatch(due) else entry.id
+    accepted = accepted_at(origin, now)
+    event = decode_entry(origin, entry.fields, accepted)
+    if isinstance(event, Invalid):
+        return Rejected(str(event))
+    if event.at is not None and event.at > now and origin == entry.id:
+        return Later(event.at, origin, entry.fields)
+    if now > max(accepted, event.at or 0.0) + (event.ttl or AT_ONCE):
+        return Expired()
+    return event
+
+
+def accepted_at(entry_id: str, now: float) -> float:
+    """When Redis took an entry, by its id; `now` where the id does not say."""
+    seconds = int(entry_id.partition("-")[0]) / 1000
+    return seconds if PLAUSIBLE <= seconds <= now else now

@@ -1,0 +1,79 @@
+"""Events for later: kept in the partition's `timers`, and moved back to its ingest stream by its owner when due.
+
+Redis's clock decides, so workers with different clocks agree, and a worker that comes late finds what is overdue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from bus.consumer import blame
+from bus.errors import BusError, Refused
+from bus.keys import Keys
+from bus.lease import Fenced, Lease
+from bus.outcome import Done, Outcome
+from bus.pipe import Pipe
+
+BATCH: Final = 50
+LONGEST_WAIT: Final = 60.0
+"""Redis's clock may be set while we wait, so it is asked this often."""
+OUTAGE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An entry whose event is due at Unix time `at`; `origin` is the id of the entry it first came in."""
+
+    at: float
+    origin: str
+    fields: Mapping[bytes, bytes]
+
+    @property
+    def member(self) -> bytes:
+        """What stands for it in the sorted set; the same however often it is put there."""
+        producer = self.fields.get(b"p", b"").replace(b"\n", b" ")
+        return b"\n".join((b"event", self.origin.encode(), producer, self.fields[b"e"]))
+
+
+class Timers:
+    """The timers of one leased partition."""
+
+    def __init__(self, pipe: Pipe, keys: Keys, lease: Lease) -> None:
+        self._pipe, self._lease = pipe, lease
+        p = lease.partition
+        self._key = keys.timers(p)
+        self._keys = (keys.lease(p), keys.events(p), self._key)
+        self._changed = asyncio.Event()
+
+    async def put_off(self, events: Sequence[Later]) -> list[Outcome]:
+        """Keep events until they are due; an outcome for each."""
+        replies = await self._pipe.asks(("ZADD", self._key, round(e.at * 1000), e.member) for e in events)
+        self._changed.set()
+        return [blame(reply) if isinstance(reply, BusError) else Done() for reply in replies]
+
+    async def run(self) -> None:
+        """Move what is due, for ever. Raises `Fenced` when the lease is over."""
+        while True:
+            self._changed.clear()
+            wait = await self._move()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+
+    async def _move(self) -> float:
+        """Move what is due, and say how many seconds there are until the next."""
+        fence = (self._lease.owner, self._lease.fence)
+        try:
+            while (left := await self._pipe.script("due", self._keys, (*fence, BATCH))) == 0:
+                pass
+        except Refused as error:
+            if error.code == "FENCED":
+                raise Fenced(f"partition {self._lease.partition}") from None
+            return OUTAGE
+        except BusError:
+            return OUTAGE
+        return LONGEST_WAIT if left < 0 else min(LONGEST_WAIT, left / 1000)

@@ -1,0 +1,178 @@
+"""A worker: says that it lives, leases the partitions that fall to it, and works each of them.
+
+What it keeps in memory can be lost at any moment: where a partition stands is in Redis, and the next owner goes on
+from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from bus.bell import Bell
+from bus.clock import Clock
+from bus.consumer import Consumer
+from bus.errors import BusError
+from bus.keys import Keys
+from bus.lease import Fenced, Lease, Leases
+from bus.pipe import Pipe
+from bus.policy import FANOUT
+from bus.queue import Queue
+from bus.registry import Registry, owned_by
+from fanout.audience import Rules
+from fanout.publisher import Publisher
+from fanout.resolver import Resolver
+from fanout.settings import FanoutSettings
+from fanout.stats import Stats
+from fanout.timers import Timers
+from fanout.waiter import Waiter
+
+BEATS: Final = 4
+"""Heartbeats per lifetime of a lease."""
+IMPATIENT: Final = 0.1
+"""How soon we ask again for a partition that its last owner still has, in seconds."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Work:
+    """A partition being worked."""
+
+    lease: Lease
+    consumer: Consumer
+    task: asyncio.Task[None] | None = None
+    leaving: bool = False
+
+
+class Worker:
+    """`run` until told to stop. `waiter` wakes it."""
+
+    def __init__(
+        self,
+        name: str,
+        pipe: Pipe,
+        waiter: Waiter,
+        keys: Keys,
+        rules: Rules,
+        publisher: Publisher,
+        settings: FanoutSettings,
+        clock: Clock,
+        stats: Stats,
+    ) -> None:
+        self._name, self._pipe, self._waiter, self._keys, self._rules = name, pipe, waiter, keys, rules
+        self._publisher, self._settings, self._clock, self._stats = publisher, settings, clock, stats
+        self._registry = Registry(pipe, keys.workers, name, settings.worker_ttl)
+        self._leases = Leases(pipe, keys, name, settings.lease_ttl)
+        self._interval = min(settings.worker_ttl, settings.lease_ttl) / BEATS
+        self._work: dict[int, Work] = {}
+
+    @property
+    def partitions(self) -> tuple[int, ...]:
+        """The partitions held now."""
+        return tuple(self._work)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`, then finish what was taken, give the leases back, and be gone."""
+        async with asyncio.TaskGroup() as group:
+            while not stop.is_set():
+                wait = await self._beat(group)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await stop.wait()
+            await self._finish()
+
+    # Which partitions --------------------------------------------------------------------------------------------
+
+    async def _beat(self, group: asyncio.TaskGroup) -> float:
+        """Renew everything, begin and end what has to; returns after how many seconds to beat again."""
+        try:
+            mine = owned_by(self._name, await self._registry.beat(), self._keys.partitions)
+            for partition in self._work.keys() - mine:
+                self._leave(self._work[partition])
+            held = await self._leases.hold(mine | self._work.keys())
+        except BusError as error:
+            # The leases run out by themselves; until then, and without others to tell, we go on.
+            log.warning("no heartbeat", extra={"worker": self._name, "reason": str(error)})
+            return self._interval
+        for partition, lease in held.items():
+            self._update(group, partition, lease, partition in mine)
+        self._stats.leases = len(self._work)
+        missing = any(held[partition] is None for partition in mine)
+        return min(IMPATIENT, self._interval) if missing else self._interval
+
+    def _update(self, group: asyncio.TaskGroup, partition: int, lease: Lease | None, mine: bool) -> None:
+        work = self._work.get(partition)
+        if work is not None and work.lease != lease:
+            self._abandon(work)
+            work = None
+        if work is None and lease is not None and mine:
+            self._begin(group, lease)
+
+    def _begin(self, group: asyncio.TaskGroup, lease: Lease) -> None:
+        settings = self._settings
+        queue = Queue(
+            self._pipe, self._keys, lease, batch=settings.batch, keep=settings.keep_acked, dead=settings.dead_size
+        )
+        timers = Timers(self._pipe, self._keys, lease)
+        resolver = Resolver(self._rules, self._publisher, timers, self._clock, self._stats)
+        bell = Bell()
+        work = Work(lease, Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues))
+        self._work[lease.partition] = work
+        self._waiter.watch(self._keys.events(lease.partition), bell)
+        work.task = group.create_task(self._run(work, timers))
+
+    def _leave(self, work: Work) -> None:
+        """End after the batch under way."""
+        work.leaving = True
+        work.consumer.stop()
+
+    def _abandon(self, work: Work) -> None:
+        """End at once: the lease is over."""
+        self._stats.leases_lost += not work.leaving
+        self._forget(work)
+        if work.task is not None:
+            work.task.cancel()
+
+    def _forget(self, work: Work) -> None:
+        partition = work.lease.partition
+        if self._work.get(partition) is work:
+            del self._work[partition]
+            self._waiter.forget(self._keys.events(partition))
+
+    # Working one -------------------------------------------------------------------------------------------------
+
+    async def _run(self, work: Work, timers: Timers) -> None:
+        partition = work.lease.partition
+        try:
+            async with asyncio.TaskGroup() as group:
+                timing = group.create_task(timers.run())
+                await work.consumer.run()
+                timing.cancel()
+        except* Fenced:
+            self._stats.leases_lost += 1
+            log.info("a partition has another owner", extra={"worker": self._name, "partition": partition})
+        else:
+            # What is not given back runs out.
+            with suppress(BusError):
+                await self._leases.release(work.lease)
+        finally:
+            self._forget(work)
+
+    async def _finish(self) -> None:
+        tasks = [work.task for work in self._work.values() if work.task is not None]
+        for work in tuple(self._work.values()):
+            self._leave(work)
+        if tasks:
+            await self._patiently(tasks)
+        with suppress(BusError):
+            await self._registry.leave()
+
+    async def _patiently(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        _, late = await asyncio.wait(tasks, timeout=self._settings.stop_timeout)
+        for task in late:
+            task.cancel()
