@@ -47,7 +47,7 @@ class Close:
 @dataclass(frozen=True, slots=True)
 class Verify:
     """Question: what does this token grant? `topic` None: connect or refresh; else a subscription token for it.
-    Answer: `Verified` or `Denied`."""
+    Answer: `Verified`, `Denied` or `Failed`."""
 
     token: str
     topic: str | None
