@@ -134,10 +134,11 @@ def _partitions(context: Context) -> int:
 
 
 def _settings(context: Context) -> int:
-    from tocsin.looking import all_settings, settings_lines
+    from tocsin.looking import all_settings
+    from tocsin.toml import to_toml
 
     settings = all_settings(context.environ)
-    return context.show(settings, settings_lines(settings))
+    return context.show(settings, to_toml(settings).strip().splitlines())
 
 
 def _redis_cli(context: Context) -> int:

@@ -16,12 +16,13 @@ from typing import Final
 from bus.clock import SystemClock
 from bus.connect import check_fitness, client
 from gateway.settings import GatewaySettings
-from tocsin.devconfig import dev_file, to_toml
+from tocsin.devconfig import dev_file
 from tocsin.embedded import EmbeddedRedis, free_port
 from tocsin.folder import Folder, Running
 from tocsin.settings import load_gateway, names_redis, read_checked
 from tocsin.supervisor import Child, Ready, Supervisor
 from tocsin.tokens import signing_secret
+from tocsin.toml import to_toml
 from tocsin.trouble import CONFIG, Trouble
 
 DRAIN: Final = "0.5"

@@ -5,8 +5,7 @@ Pure. What your own `tocsin.toml` says stands; only what it leaves open is fille
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any, Final
@@ -43,30 +42,3 @@ def dev_file(file: Mapping[str, Any]) -> dict[str, Any]:
             "dev": {"sha256": sha256(DEV_KEY.encode()).hexdigest(), "scopes": list(SCOPES)}
         }
     return {**own, "namespaces": rules, **tables}
-
-
-def to_toml(table: Mapping[str, Any]) -> str:
-    """A mapping of strings, numbers, booleans, lists of these and tables as TOML 1.0."""
-    return "\n".join(_lines(table, ())) + "\n"
-
-
-def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
-    plain = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
-    if path and (plain or not table):
-        yield f"\n[{'.'.join(map(_string, path))}]"
-    for key, value in plain.items():
-        yield f"{_string(key)} = {_value(value)}"
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _lines(value, (*path, key))
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    return _string(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _string(text: str) -> str:
-    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

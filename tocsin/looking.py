@@ -45,22 +45,6 @@ def all_settings(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return {role: shown(read(kind, file, environ, table=role)) for role, kind in ROLES.items()}
 
 
-def settings_lines(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Them as TOML-like lines for people."""
-    lines: list[str] = []
-    for role, values in settings.items():
-        lines += ["", f"[{role}]", *(f"{name} = {_value(value)}" for name, value in values.items())]
-    return lines[1:]
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value)
-
-
 def redis_url(settings: CliSettings, folder: Folder, environ: Mapping[str, str]) -> str:
     """Where Redis is: what the settings name, else the Redis of this folder's running `tocsin dev`."""
     if not names_redis(environ) and (running := folder.running()):

@@ -65,8 +65,11 @@ def ending(code: int) -> str:
 class Keeper:
     """Keeps one child running until told to stop."""
 
-    def __init__(self, child: Child, *, clock: Clock, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, child: Child, *, clock: Clock, say: Callable[[str], None], backoff: Sequence[float] = BACKOFF
+    ) -> None:
         self.child = child
+        self._backoff = backoff
         self._clock = clock
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
@@ -124,7 +127,7 @@ class Keeper:
         if crashes >= GIVE_UP:
             where = f"its log is {self.child.log}" if self.child.log else "see its messages above"
             raise ChildFailed(f"{name} {ending(code)}, for the {crashes}th time in a row; giving up; {where}", FAILED)
-        wait = BACKOFF[min(crashes, len(BACKOFF)) - 1]
+        wait = self._backoff[min(crashes, len(self._backoff)) - 1]
         self._say(f"{name} {ending(code)}; starting it again in {wait:g} s")
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
@@ -151,8 +154,9 @@ class Keeper:
 class Supervisor:
     """Keeps several children; the first started is the last ended."""
 
-    def __init__(self, *, clock: Clock, say: Callable[[str], None]) -> None:
+    def __init__(self, *, clock: Clock, say: Callable[[str], None], backoff: Sequence[float] = BACKOFF) -> None:
         self._clock = clock
+        self._backoff = backoff
         self._say = say
         self._keepers: list[Keeper] = []
         self._stop = asyncio.Event()
@@ -173,7 +177,7 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
         async with asyncio.TaskGroup() as group:
             for child, ready in children:
-                keeper = Keeper(child, clock=self._clock, say=self._say)
+                keeper = Keeper(child, clock=self._clock, say=self._say, backoff=self._backoff)
                 self._keepers.append(keeper)
                 group.create_task(keeper.run())
                 await self._until(child.name, ready)
