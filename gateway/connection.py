@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gateway.effects import Joined
 from gateway.session import Session
 from gateway.wire.codes import Disconnect
 from gateway.wire.framing import Wire
@@ -20,6 +21,8 @@ class Connection(Protocol):
     session: Session
     remote: str
     """The peer's address, for limits; never logged."""
+    slot: int
+    """Its place in the node's timing wheel, kept by gateway/watch.py; -1: it has none."""
 
     def write(self, data: bytes) -> None:
         """Send bytes already encoded for `wire`; what the transport cannot take now waits in a bounded outbox, and
@@ -27,6 +30,12 @@ class Connection(Protocol):
 
     def offer(self, topic: str, offset: int, publication: bytes) -> None:
         """Only for `Wire.EVENTS`: one publication (the inside of a JSON object), encoded for this connection alone."""
+
+    def joined(self, topic: str, answer: Joined, resumed: bool) -> None:
+        """Only for `Wire.EVENTS`: it listens to a topic from now on; `resumed` when it had named a cursor."""
+
+    def heartbeat(self) -> None:
+        """Only for `Wire.EVENTS`: something the client ignores, to keep the way open."""
 
     def close(self, disconnect: Disconnect) -> None:
         """End it, telling the client why in the transport's own way. A second call does nothing."""

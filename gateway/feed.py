@@ -14,7 +14,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bus.connect import BLOCK
+from bus.connect import BLOCK, cancelled
 from bus.errors import BusError
 from bus.keys import Keys, inbox_of
 from bus.pipe import Pipe
@@ -57,7 +57,7 @@ class Feed:
 
     async def run(self) -> None:
         """Read until cancelled. A lost connection is waited out; nothing is lost, for the stream keeps."""
-        while True:
+        while not cancelled():
             try:
                 found = await self._redis.xread(
                     {self._stream: f"{self.read_to}-0"}, count=BATCH, block=int(BLOCK * 1000)

@@ -93,6 +93,7 @@ class Service:
     def __init__(self, parts: Parts) -> None:
         self.settings, self.clock, self.stats = parts.settings, parts.clock, parts.stats
         self.node = parts.context.node
+        self.grace = parts.context.refresh_grace
         self.hub = parts.hub
         self.joins = Joins(
             parts.pipe,
@@ -145,7 +146,7 @@ class Service:
     def closed(self, connection: Connection, code: int = 0) -> None:
         """The transport is gone."""
         session = connection.session
-        if session.state is State.CONNECTED:
+        if session.authenticated:
             self.stats.authenticated -= 1
         for topic in tuple(session.subscriptions):
             self._leave(connection, topic)
@@ -188,9 +189,11 @@ class Service:
 
     # Plain EventSource -------------------------------------------------------------------------------------------
 
-    def authenticate(self, token: str, on_answer: Callable[[Verified | Denied], None]) -> None:
-        """What a token or ticket grants, for transports that authenticate outside of the protocol."""
-        self._verifier.verify(token, None, on_answer)
+    def authenticate(self, token: str, on_answer: Callable[[Verified | Denied | Failed], None]) -> None:
+        """What a token or ticket grants, for transports that authenticate outside of the protocol. `on_answer` is
+        called once, perhaps before this returns."""
+        if (answer := self._verifier.verify(token, None, on_answer)) is not None:
+            on_answer(answer)
 
     def open_events(
         self, connection: Connection, claims: Claims, topics: Sequence[str], cursors: Mapping[str, Cursor]

@@ -7,10 +7,11 @@ import asyncio
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from gateway.connection import Connection
-from gateway.session import State
+from gateway.session import Session, State
 from gateway.settings import GatewaySettings
 from gateway.wheel import Wheel
 from gateway.wire.codes import Disconnect
@@ -57,13 +58,14 @@ class Watch:
     def authenticated(self, connection: Connection) -> None:
         """Its `connect` was accepted: from now on it is pinged, and its token watched."""
         self._strangers.pop(connection, None)
-        self._wheel.add(connection)
+        connection.slot = self._wheel.add(connection)
         self._watch_expiry(connection)
 
     def remove(self, connection: Connection) -> None:
         """It is gone."""
         self._strangers.pop(connection, None)
-        self._wheel.remove(connection)
+        if connection.slot >= 0:
+            self._wheel.remove(connection, connection.slot)
         self._stalled.discard(connection)
 
     def stalled(self, connection: Connection, stalled: bool) -> None:
@@ -92,7 +94,7 @@ class Watch:
         self._close_slow(now)
         for connection in self._wheel.advance():
             self._ping(connection, wall)
-        for connection in self._wheel.lagging(self._pong_lag):
+        for connection in self._wheel.behind(self._pong_lag):
             if connection.wire is not Wire.EVENTS:
                 self._service.act(connection, connection.session.overdue_pong(wall))
         self._expire(wall)
@@ -120,8 +122,8 @@ class Watch:
 
     def _watch_expiry(self, connection: Connection) -> None:
         """Every connection passes by here once per ping interval, so only what ends before the next time is kept."""
-        ends = connection.session.deadline
-        if ends is not None and ends <= self._service.clock.wall() + 2 * self._settings.ping_interval:
+        ends = _deadline(connection.session) + self._service.grace
+        if ends <= self._service.clock.wall() + 2 * self._settings.ping_interval:
             heappush(self._expiring, (ends, next(self._order), connection))
 
     def _expire(self, wall: float) -> None:
@@ -134,7 +136,7 @@ class Watch:
 
     async def drain(self, seconds: float) -> None:
         """Close every connection, spread over `seconds`, then wait a little for the last of them."""
-        everyone = [*self._strangers, *self._wheel]
+        everyone = [*self._strangers, *self._wheel.items()]
         size = max(1, -(-len(everyone) // DRAIN_STEPS))
         for start in range(0, len(everyone), size):
             for connection in everyone[start : start + size]:
@@ -168,3 +170,12 @@ class Watch:
         finally:
             self._probes.pop(number, None)
         return True
+
+
+def _deadline(session: Session) -> float:
+    """Unix time at which the first of its tokens runs out; infinity for never."""
+    ends = session.expires_at or inf
+    for subscription in session.subscriptions.values():
+        if subscription.expires_at is not None and subscription.expires_at < ends:
+            ends = subscription.expires_at
+    return ends

@@ -1,0 +1,108 @@
+"""A gateway node put together: every part made once, in the order in which they need each other."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from importlib.metadata import version
+from secrets import token_hex
+
+from redis.asyncio import Redis
+
+from bus.clock import Clock
+from bus.keys import Keys
+from bus.namespaces import Namespaces
+from bus.pipe import Pipe
+from gateway.calls import Calls
+from gateway.feed import Feed, Heartbeat
+from gateway.flusher import Flusher
+from gateway.history import History
+from gateway.hub import Hub
+from gateway.ingest import Ingest
+from gateway.origins import Origins
+from gateway.presence import Presence
+from gateway.relay import Relay, ignore
+from gateway.service import Parts, Service
+from gateway.session import SessionContext
+from gateway.settings import GatewaySettings
+from gateway.stats import Stats
+from gateway.verifier import Verifier
+
+STREAM_TTLS = 6
+"""A node's stream outlives its last heartbeat by this many times `node_ttl`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One gateway process: what its loops and routes are made of."""
+
+    id: str
+    settings: GatewaySettings
+    clock: Clock
+    keys: Keys
+    pipe: Pipe
+    service: Service
+    ingest: Ingest
+    verifier: Verifier
+    relay: Relay
+    feed: Feed
+    heartbeat: Heartbeat
+    stats: Stats
+
+    async def ready(self, timeout: float = 2.0) -> bool:
+        """Whether a message of ours goes through Redis to this node's own stream and comes back within `timeout` s."""
+        if not self.pipe.up or self.service.draining:
+            return False
+
+        def send(number: int) -> None:
+            self.relay.control(self.id, {"op": "probe", "number": number}, ignore)
+
+        return await self.service.watch.probe(send, timeout)
+
+
+def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, reader: Redis) -> Node:
+    """All parts of a node; `reader` is a blocking client of its own. Must be called from the event loop.
+
+    Raises `BadSetting` for rules or keys that are not of their form.
+    """
+    node = token_hex(6)
+    keys = Keys(settings.prefix, settings.partitions)
+    hub, stats = Hub(), Stats()
+    flusher = Flusher(hub, asyncio.get_running_loop())
+    history = History(pipe, keys)
+    verifier = Verifier.of(settings, clock, pipe, keys)
+    relay = Relay(pipe, keys, settings.node_stream, STREAM_TTLS * settings.node_ttl)
+    ingest = Ingest(pipe, keys, clock)
+    service = Service(
+        Parts(
+            settings=settings,
+            clock=clock,
+            keys=keys,
+            pipe=pipe,
+            context=_context(settings, node),
+            hub=hub,
+            flusher=flusher,
+            stats=stats,
+            verifier=verifier,
+            ingest=ingest,
+            presence=Presence(pipe, keys, settings.presence_ttl),
+            relay=relay,
+            history=history,
+            calls=Calls(history),
+            origins=Origins(settings.allowed_origins),
+        )
+    )
+    feed = Feed(reader, keys, node, hub, service.joins, flusher, stats, service.controlled)
+    heartbeat = Heartbeat(pipe, keys, node, settings.node_ttl, feed, service.joins)
+    return Node(node, settings, clock, keys, pipe, service, ingest, verifier, relay, feed, heartbeat, stats)
+
+
+def _context(settings: GatewaySettings, node: str) -> SessionContext:
+    return SessionContext(
+        namespaces=Namespaces(settings.namespaces),
+        node=node,
+        version=f"tocsin {version('tocsin')}",
+        ping_interval=settings.ping_interval,
+        subscriptions=settings.subscriptions,
+        messages_per_second=settings.messages_per_second,
+    )

@@ -1,0 +1,75 @@
+"""Who is behind a token or a ticket. Most tokens are checked on the spot; a ticket costs one call to Redis, and a key
+that is new to us one look at what the issuer publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bus.clock import Clock
+from bus.errors import BusError
+from bus.keys import Keys
+from bus.pipe import Pipe, Reply
+from bus.settings import BadSetting
+from gateway import tickets
+from gateway.auth import EXPIRED, INVALID, Rules, UnknownKey, verify
+from gateway.effects import Claims, Denied, Failed, Verified
+from gateway.keyring import BadKey, Key, KeyRing, public_key, secret_key
+from gateway.settings import GatewaySettings
+from gateway.wire.codes import Error
+
+OnVerified = Callable[[Verified | Denied | Failed], None]
+
+
+class Verifier:
+    """Checks tokens by the keys of the settings, and tickets by Redis."""
+
+    def __init__(self, ring: KeyRing, rules: Rules, clock: Clock, pipe: Pipe, keys: Keys) -> None:
+        self._ring, self._rules, self._clock, self._pipe, self._keys = ring, rules, clock, pipe, keys
+
+    @classmethod
+    def of(cls, settings: GatewaySettings, clock: Clock, pipe: Pipe, keys: Keys) -> Verifier:
+        """By the settings. Raises `BadSetting` when a key cannot be used."""
+        rules = Rules(settings.token_issuer, settings.token_audience, settings.token_leeway)
+        return cls(KeyRing(_own_keys(settings), growing=bool(settings.token_jwks_url)), rules, clock, pipe, keys)
+
+    def verify(self, token: str, topic: str | None, later: OnVerified) -> Verified | Denied | None:
+        """The answer at once, or None and `later` is called with it."""
+        if topic is None and tickets.is_ticket(token):
+            self._redeem(token, later)
+            return None
+        found = self._check(token, topic)
+        if isinstance(found, UnknownKey):
+            return INVALID
+        return found
+
+    def _check(self, token: str, topic: str | None) -> Verified | Denied | UnknownKey:
+        found = verify(token, self._ring, self._rules, self._clock.wall(), topic)
+        return Verified(found) if isinstance(found, Claims) else found
+
+    def _redeem(self, ticket: str, later: OnVerified) -> None:
+        """A ticket is taken out as it is read, so it is good once however many try."""
+
+        def answered(reply: Reply) -> None:
+            if isinstance(reply, BusError):
+                later(Failed(Error.INTERNAL))
+            elif reply is None:
+                later(EXPIRED)
+            else:
+                later(Verified(tickets.unpack(reply)))
+
+        self._pipe.post(("GETDEL", self._keys.ticket(tickets.digest(ticket))), answered)
+
+
+def _own_keys(settings: GatewaySettings) -> list[Key]:
+    keys: list[Key] = []
+    try:
+        if settings.token_secret:
+            keys.append(secret_key(settings.token_secret.encode()))
+        if settings.token_public_key:
+            keys.append(public_key(Path(settings.token_public_key).read_bytes()))
+    except BadKey as error:
+        raise BadSetting(f"token_secret or token_public_key: {error}") from error
+    except OSError as error:
+        raise BadSetting(f"token_public_key: {error.strerror}") from error
+    return keys
