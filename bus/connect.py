@@ -6,7 +6,6 @@ commands, `blocking_client` for one blocking read each; the hot path uses `bus.p
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from redis.asyncio import Redis
@@ -79,13 +78,3 @@ async def check_installation(redis: Redis, keys: Keys) -> None:
             f"this installation was made with {fixed} partitions, which is fixed for good; the settings say "
             f"{keys.partitions}. Set TOCSIN_PARTITIONS={fixed}, or use another TOCSIN_PREFIX for a new installation."
         )
-
-
-def cancelled() -> bool:
-    """Whether the running task was told to end.
-
-    A loop around blocking reads asks this each time round: redis-py can swallow a cancellation that arrives while it
-    connects (docs/decisions/0002), and the loop would then go on for ever.
-    """
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import orjson
 
+from bus.cursor import MAX_OFFSET
 from bus.keys import inbox_of
 from gateway.connection import Connection
 from gateway.effects import Failed, Page, Returned
@@ -36,11 +37,11 @@ class Calls:
 
     def _inbox_list(self, connection: Connection, data: bytes, on_returned: OnReturned) -> None:
         """`{"before": offset, "limit": n}`, both optional: notifications, newest first, with the inbox's position."""
-        asked = orjson.loads(data) if data else {}
-        before, limit = (asked.get("before"), asked.get("limit", PAGE)) if isinstance(asked, dict) else (None, None)
-        if not _whole(limit, 1, PAGE) or not (before is None or _whole(before, 1, 2**53)):
+        window = _window(orjson.loads(data) if data else {})
+        if window is None:
             on_returned(Failed(Error.BAD_REQUEST))
             return
+        before, limit = window
 
         def answered(page: Page | Failed) -> None:
             if isinstance(page, Failed):
@@ -60,5 +61,13 @@ class Calls:
         self._history.count(inbox_of(connection.session.user), answered)
 
 
-def _whole(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+def _window(asked: object) -> tuple[int | None, int] | None:
+    """`before` and `limit` of a request for a page; None when they are not whole numbers within bounds."""
+    if not isinstance(asked, dict):
+        return None
+    before, limit = asked.get("before"), asked.get("limit", PAGE)
+    if type(limit) is not int or not 1 <= limit <= PAGE:
+        return None
+    if before is not None and (type(before) is not int or not 1 <= before <= MAX_OFFSET):
+        return None
+    return before, limit

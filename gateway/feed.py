@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from bus.connect import BLOCK, cancelled
+from bus.connect import BLOCK
 from bus.errors import BusError
 from bus.keys import Keys, inbox_of
 from bus.pipe import Pipe
@@ -37,7 +35,7 @@ class Feed:
 
     def __init__(
         self,
-        redis: Redis,
+        line: Pipe,
         keys: Keys,
         node: str,
         hub: Hub,
@@ -46,8 +44,8 @@ class Feed:
         stats: Stats,
         on_control: OnControl,
     ) -> None:
-        self._redis = redis
-        """A blocking client of its own."""
+        self._line = line
+        """A pipe of its own, for its reads block."""
         self._stream = keys.node_deliveries(node)
         self._hub, self._joins, self._flusher, self._stats = hub, joins, flusher, stats
         self._on_control = on_control
@@ -57,17 +55,17 @@ class Feed:
 
     async def run(self) -> None:
         """Read until cancelled. A lost connection is waited out; nothing is lost, for the stream keeps."""
-        while not cancelled():
+        while True:
             try:
-                found = await self._redis.xread(
-                    {self._stream: f"{self.read_to}-0"}, count=BATCH, block=int(BLOCK * 1000)
+                found = await self._line.ask(
+                    "XREAD", "COUNT", BATCH, "BLOCK", int(BLOCK * 1000), "STREAMS", self._stream, f"{self.read_to}-0"
                 )
-            except (RedisError, OSError):
+            except BusError:
                 await asyncio.sleep(RETRY_WAIT)
                 continue
             for _, entries in found or ():
-                for number, fields in entries:
-                    self._take(int(number.partition(b"-")[0]), fields)
+                for number, flat in entries:
+                    self._take(int(number.partition(b"-")[0]), dict(zip(flat[::2], flat[1::2], strict=True)))
             self._flusher.wake()
             self._watch_gaps()
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from secrets import token_hex
 
-from redis.asyncio import Redis
-
 from bus.clock import Clock
 from bus.keys import Keys
 from bus.namespaces import Namespaces
@@ -60,8 +58,8 @@ class Node:
         return await self.service.watch.probe(send, timeout)
 
 
-def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, reader: Redis) -> Node:
-    """All parts of a node; `reader` is a blocking client of its own. Must be called from the event loop.
+def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe) -> Node:
+    """All parts of a node; `line` is a second pipe, for reads that block. Must be called from the event loop.
 
     Raises `BadSetting` for rules or keys that are not of their form.
     """
@@ -70,7 +68,7 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, reader: Redis) ->
     hub, stats = Hub(), Stats()
     flusher = Flusher(hub, asyncio.get_running_loop())
     history = History(pipe, keys)
-    verifier = Verifier.of(settings, clock, pipe, keys)
+    verifier = Verifier(settings, clock, pipe, keys)
     relay = Relay(pipe, keys, settings.node_stream, STREAM_TTLS * settings.node_ttl)
     ingest = Ingest(pipe, keys, clock)
     service = Service(
@@ -92,7 +90,7 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, reader: Redis) ->
             origins=Origins(settings.allowed_origins),
         )
     )
-    feed = Feed(reader, keys, node, hub, service.joins, flusher, stats, service.controlled)
+    feed = Feed(line, keys, node, hub, service.joins, flusher, stats, service.controlled)
     heartbeat = Heartbeat(pipe, keys, node, settings.node_ttl, feed, service.joins)
     return Node(node, settings, clock, keys, pipe, service, ingest, verifier, relay, feed, heartbeat, stats)
 

@@ -12,8 +12,9 @@ from bus.keys import Keys
 from bus.pipe import Pipe, Reply
 from bus.settings import BadSetting
 from gateway import tickets
-from gateway.auth import EXPIRED, INVALID, Rules, UnknownKey, verify
+from gateway.auth import EXPIRED, Rules, UnknownKey, verify
 from gateway.effects import Claims, Denied, Failed, Verified
+from gateway.jwks import PublishedKeys
 from gateway.keyring import BadKey, Key, KeyRing, public_key, secret_key
 from gateway.settings import GatewaySettings
 from gateway.wire.codes import Error
@@ -24,14 +25,19 @@ OnVerified = Callable[[Verified | Denied | Failed], None]
 class Verifier:
     """Checks tokens by the keys of the settings, and tickets by Redis."""
 
-    def __init__(self, ring: KeyRing, rules: Rules, clock: Clock, pipe: Pipe, keys: Keys) -> None:
-        self._ring, self._rules, self._clock, self._pipe, self._keys = ring, rules, clock, pipe, keys
-
-    @classmethod
-    def of(cls, settings: GatewaySettings, clock: Clock, pipe: Pipe, keys: Keys) -> Verifier:
+    def __init__(self, settings: GatewaySettings, clock: Clock, pipe: Pipe, keys: Keys) -> None:
         """By the settings. Raises `BadSetting` when a key cannot be used."""
-        rules = Rules(settings.token_issuer, settings.token_audience, settings.token_leeway)
-        return cls(KeyRing(_own_keys(settings), growing=bool(settings.token_jwks_url)), rules, clock, pipe, keys)
+        self._clock, self._pipe, self._keys = clock, pipe, keys
+        self._rules = Rules(settings.token_issuer, settings.token_audience, settings.token_leeway)
+        own = _own_keys(settings)
+        self._ring = KeyRing(own)
+        self.published: PublishedKeys | None = None
+        """The issuer's keys, where it publishes them; whoever composes the node runs their `run`."""
+        if settings.token_jwks_url:
+            try:
+                self.published = PublishedKeys(settings.token_jwks_url, own, clock)
+            except BadKey as error:
+                raise BadSetting(f"token_jwks_url: {error}") from error
 
     def verify(self, token: str, topic: str | None, later: OnVerified) -> Verified | Denied | None:
         """The answer at once, or None and `later` is called with it."""
@@ -39,13 +45,23 @@ class Verifier:
             self._redeem(token, later)
             return None
         found = self._check(token, topic)
-        if isinstance(found, UnknownKey):
-            return INVALID
-        return found
+        if not isinstance(found, UnknownKey):
+            return found
+        published = self.published
+        assert published is not None  # our own ring never grows
+        if not published.want(lambda: later(self._known(token, topic, published))):
+            return published.missing
+        return None
 
     def _check(self, token: str, topic: str | None) -> Verified | Denied | UnknownKey:
-        found = verify(token, self._ring, self._rules, self._clock.wall(), topic)
+        ring = self._ring if self.published is None else self.published.ring
+        found = verify(token, ring, self._rules, self._clock.wall(), topic)
         return Verified(found) if isinstance(found, Claims) else found
+
+    def _known(self, token: str, topic: str | None, published: PublishedKeys) -> Verified | Denied:
+        """After the issuer's set was fetched: a key that is still unknown will stay so for a while."""
+        found = self._check(token, topic)
+        return published.missing if isinstance(found, UnknownKey) else found
 
     def _redeem(self, ticket: str, later: OnVerified) -> None:
         """A ticket is taken out as it is read, so it is good once however many try."""

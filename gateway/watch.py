@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -41,7 +42,8 @@ class Watch:
         self._stalled: set[Connection] = set()
         self._expiring: list[tuple[float, int, Connection]] = []
         self._order = count()
-        self._blocked_since_scrape = 0.0
+        self._empty = asyncio.Event()
+        """Set whenever the last connection goes."""
         self._probes: dict[int, asyncio.Future[None]] = {}
 
     # Connections -------------------------------------------------------------------------------------------------
@@ -66,7 +68,7 @@ class Watch:
         self._strangers.pop(connection, None)
         if connection.slot >= 0:
             self._wheel.remove(connection, connection.slot)
-        self._stalled.discard(connection)
+        self.stalled(connection, False)
 
     def stalled(self, connection: Connection, stalled: bool) -> None:
         """Its outbox is not empty, or empty again."""
@@ -142,12 +144,11 @@ class Watch:
             for connection in everyone[start : start + size]:
                 connection.close(Disconnect.SHUTDOWN)
             await asyncio.sleep(seconds / DRAIN_STEPS)
-        try:
-            async with asyncio.timeout(CLOSE_PATIENCE):
-                while self._service.stats.connections:
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            return
+        if self._service.stats.connections:
+            self._empty.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_PATIENCE):
+                    await self._empty.wait()
 
     # The node itself ---------------------------------------------------------------------------------------------
 

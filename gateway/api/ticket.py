@@ -15,7 +15,7 @@ from bus.keys import Keys
 from bus.pipe import Pipe
 from gateway.api.keys import bearer, unauthenticated
 from gateway.api.problem import Refusal, unavailable
-from gateway.effects import Claims, Denied, Verified
+from gateway.effects import Claims, Denied, Failed, Verified
 from gateway.tickets import PREFIX, TTL, digest, is_ticket, pack
 from gateway.wire.codes import Error
 
@@ -23,7 +23,7 @@ PATH: Final = "/v1/ticket"
 MAX_TOKEN: Final = 8_192
 """Longest token looked at, in characters."""
 
-Authenticate = Callable[[str, Callable[[Verified | Denied], None]], None]
+Authenticate = Callable[[str, Callable[[Verified | Denied | Failed], None]], None]
 """What a token grants, told by a callback."""
 
 
@@ -51,7 +51,7 @@ class Tickets:
         return JSONResponse({"ticket": ticket, "expires_in": TTL})
 
     async def _claims(self, token: str) -> Claims | Refusal:
-        answered: asyncio.Future[Verified | Denied] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Verified | Denied | Failed] = asyncio.get_running_loop().create_future()
         self._authenticate(token, lambda answer: None if answered.done() else answered.set_result(answer))
         answer = await answered
         if isinstance(answer, Verified):

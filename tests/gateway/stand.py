@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 
 from bus.clock import SystemClock
-from bus.connect import blocking_client
+from bus.connect import BLOCK, COMMAND_TIMEOUT
 from bus.keys import Keys, inbox_of
 from bus.pipe import Pipe
 from gateway.effects import Joined
-from gateway.node import Node, build
 from gateway.mint import mint
+from gateway.node import Node, build
 from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.wire.codes import Disconnect
@@ -118,20 +118,18 @@ async def running_node(url: str, keys: Keys, **changes: Any) -> AsyncIterator[No
     settings = settings_for(url, keys, **changes)
     clock = SystemClock()
     pipe = Pipe(url, name="test", clock=clock)
-    reader = blocking_client(url, name="test-feed")
+    line = Pipe(url, name="test-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(pipe.run())]
+        tasks = [group.create_task(pipe.run()), group.create_task(line.run())]
         try:
             await pipe.wait_up(5)
-            await reader.ping()  # so that the end of the test meets no connection half made
-            node = build(settings, clock, pipe, reader)
+            node = build(settings, clock, pipe, line)
             await node.heartbeat.beat()
             tasks.append(group.create_task(node.feed.run()))
             yield node
         finally:
             for task in tasks:
                 task.cancel()
-            await reader.aclose()
 
 
 class Producer:

@@ -1,0 +1,149 @@
+"""The gateway's process: everything is made and joined here, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from bus.clock import SystemClock
+from bus.connect import BLOCK, COMMAND_TIMEOUT, check_fitness, check_installation, client
+from bus.errors import BusDown, BusError
+from bus.keys import Keys
+from bus.log import configure
+from bus.pipe import Pipe
+from gateway import emulation, events_stream, http_stream, server, sse
+from gateway.api import app, dev
+from gateway.api.price_feed import PriceFeed, Spawn
+from gateway.monitor import watch_loop
+from gateway.node import Node, build
+from gateway.settings import GatewaySettings, load
+
+RETRY: Final = 1.0
+"""Seconds between two attempts to find Redis at the start."""
+FAREWELL: Final = 2.0
+"""Seconds that leaving the list of the living may take."""
+
+log = logging.getLogger(__name__)
+
+
+def application(node: Node, spawn: Spawn) -> ASGIApp:
+    """All routes of a node. `spawn` starts a coroutine in the node's task group. Raises `BadSetting`."""
+    parts = app.ApiParts(
+        settings=node.settings,
+        clock=node.clock,
+        keys=node.keys,
+        pipe=node.pipe,
+        ingest=node.ingest,
+        stats=node.stats,
+        authenticate=node.service.authenticate,
+        probe=node.ready,
+    )
+    routes: list[BaseRoute] = app.routes(parts)
+    for transport in (sse, http_stream, events_stream, emulation):
+        routes += transport.routes(node.service)
+    if node.settings.dev:
+        feed = PriceFeed(node.pipe, node.keys, node.ingest, spawn)
+        routes += dev.routes(dev.DevParts(node.settings, node.clock, node.ingest, feed))
+    return app.application(routes, parts.api_stats)
+
+
+async def run(settings: GatewaySettings, listening: socket.socket) -> None:
+    """One node, until SIGTERM or SIGINT. Raises `Unfit` or `BadSetting` when it cannot be started."""
+    clock = SystemClock()
+    await _fit(settings)
+    pipe = Pipe(settings.redis_url, name="gateway", clock=clock)
+    line = Pipe(settings.redis_url, name="gateway-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
+    node = build(settings, clock, pipe, line)
+    async with asyncio.TaskGroup() as group:
+        tasks: set[asyncio.Task[Any]] = set()
+
+        def spawn(work: Coroutine[Any, Any, Any]) -> None:
+            task = group.create_task(work)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        spawn(line.run())
+        await _begin(node, spawn)
+        config = server.configure(application(node, spawn), node.service)
+        await server.GatewayServer(config, node.service).serve(sockets=[listening])
+        await _retire(node)
+        for task in tuple(tasks):
+            task.cancel()
+
+
+async def _begin(node: Node, spawn: Spawn) -> None:
+    """Start the node's loops, and be alive for the others before the first client comes."""
+    spawn(node.pipe.run())
+    await _alive(node)
+    for loop in (node.feed.run(), node.heartbeat.run(), node.service.watch.run(), watch_loop(node.stats)):
+        spawn(loop)
+    if node.verifier.published is not None:
+        spawn(node.verifier.published.run())
+    log.info("node is up", extra={"node": node.id})
+
+
+async def _alive(node: Node) -> None:
+    while True:
+        try:
+            await node.pipe.wait_up(RETRY)
+            await node.heartbeat.beat()
+            return
+        except BusError:
+            await asyncio.sleep(RETRY)
+
+
+async def _retire(node: Node) -> None:
+    try:
+        async with asyncio.timeout(FAREWELL):
+            await node.heartbeat.retire()
+    except (BusError, TimeoutError):
+        log.warning("could not leave the list of nodes; it will expire", extra={"node": node.id})
+
+
+async def _fit(settings: GatewaySettings) -> None:
+    """Wait for a Redis that answers, and check it."""
+    keys = Keys(settings.prefix, settings.partitions)
+    while True:
+        redis: Redis = client(settings.redis_url, name="gateway-check")
+        try:
+            await check_fitness(redis)
+            await check_installation(redis, keys)
+            return
+        except BusDown as error:
+            log.warning("waiting for Redis", extra={"reason": str(error)})
+            await asyncio.sleep(RETRY)
+        finally:
+            await redis.aclose()
+
+
+def run_process(settings: GatewaySettings, listening: socket.socket) -> None:
+    """One node on an event loop of its own; what each worker process runs."""
+    configure(settings.log_level, role="gateway")
+    if sys.platform == "win32":
+        asyncio.run(run(settings, listening))
+    else:
+        import uvloop
+
+        uvloop.run(run(settings, listening))
+
+
+def main() -> int:
+    """Run the gateway as the settings say, until SIGTERM. Raises `BadSetting`, `Unfit`, OSError (port taken)."""
+    settings = load()
+    configure(settings.log_level, role="gateway")
+    return server.serve(
+        partial(run_process, settings),
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        send_buffer=settings.send_buffer,
+    )
