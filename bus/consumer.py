@@ -14,9 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from traceback import walk_tb
-from typing import Final
+from typing import Final, Protocol
 
-from bus.bell import Bell
 from bus.errors import BusDown, BusError, Refused
 from bus.outcome import Done, Misconfigured, Outcome, Retry, Unavailable
 from bus.policy import Defer, Pause, RetryPolicy
@@ -30,6 +29,16 @@ NOT_ALLOWED: Final = frozenset(("NOPERM", "NOAUTH", "WRONGPASS"))
 LONGEST_REST: Final = 5.0
 
 log = logging.getLogger(__name__)
+
+
+class Doorbell(Protocol):
+    """Tells when a queue may have more."""
+
+    async def wait(self, position: str) -> None:
+        """Return when there may be entries after this id, or on `ring`."""
+
+    def ring(self) -> None:
+        """Make the wait under way return."""
 
 
 @dataclass(slots=True)
@@ -53,7 +62,7 @@ class Consumer:
         queue: Queue,
         handler: Handler,
         policy: RetryPolicy,
-        bell: Bell,
+        bell: Doorbell,
         stats: QueueStats,
         *,
         chance: Callable[[], float] = random.random,
@@ -62,6 +71,7 @@ class Consumer:
         self._chance = chance
         self._stopping = asyncio.Event()
         self._outages = 0
+        self._newest = "0-0"
 
     def stop(self) -> None:
         """End after the batch under way."""
@@ -71,17 +81,16 @@ class Consumer:
     async def run(self) -> None:
         """Work until stopped. Raises `Fenced` when the lease is over."""
         while not self._stopping.is_set():
-            await self._bell.heard()
-            while not self._stopping.is_set() and await self._turn():
-                pass
+            if not await self._turn() and not self._stopping.is_set():
+                await self._bell.wait(self._newest)
 
     async def _turn(self) -> bool:
-        """Take one batch and settle it; whether there may be more although nobody rings."""
+        """Take one batch and settle it; whether there may be more at once."""
         try:
             batch = await self._queue.take()
+            self._newest = batch.newest
             if not batch.entries:
                 return False
-            self._bell.passed(batch.entries[-1].id)
             held = await self._settle(batch, await self._outcomes(batch.entries))
         except BusError as error:
             await self._wait_out(error)

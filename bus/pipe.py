@@ -34,8 +34,8 @@ MAX_IN_FLIGHT: Final = 100_000
 MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that may wait for the socket: a Redis that hangs must not fill our memory before it is found out."""
 BACKOFF: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
-LOOK: Final = 1.0
-"""How often overdue replies are looked for, in seconds."""
+LOOKS: Final = 5
+"""How often overdue replies are looked for while one could become overdue."""
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +43,18 @@ log = logging.getLogger(__name__)
 class Pipe:
     """Use: `async with asyncio.TaskGroup() as g: g.create_task(pipe.run())`, then `post` or `ask`.
 
-    `timeout` is how many seconds a reply may take. While there is no connection, every command fails at once with
-    `BusDown`; `run` keeps trying to connect.
+    `timeout` is how many seconds a reply may take; `scripts`: whether Lua scripts will be run on it. While there is no
+    connection, every command fails at once with `BusDown`; `run` keeps trying to connect.
     """
 
-    def __init__(self, url: str, *, name: str, clock: Clock, timeout: float = COMMAND_TIMEOUT) -> None:
+    def __init__(
+        self, url: str, *, name: str, clock: Clock, timeout: float = COMMAND_TIMEOUT, scripts: bool = True
+    ) -> None:
         self._address = _Address(url, name)
         self._name = name
         self._clock = clock
         self._timeout = timeout
+        self._scripts = all_scripts() if scripts else ()
         self._line: _Line | None = None
         self._up = asyncio.Event()
 
@@ -141,7 +144,7 @@ class Pipe:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self._address.connect(line)
-                scripts = [("SCRIPT", "LOAD", script.text) for script in all_scripts()]
+                scripts = [("SCRIPT", "LOAD", script.text) for script in self._scripts]
                 together = _Together()
                 for command in (*self._address.greeting(), *scripts):
                     line.send(_pack(command), together.slot())
@@ -163,7 +166,7 @@ class Pipe:
         try:
             while line.lost is None:
                 try:
-                    async with asyncio.timeout(LOOK):
+                    async with asyncio.timeout(self._timeout / LOOKS):
                         await line.ended.wait()
                 except TimeoutError:
                     if line.oldest_wait() > self._timeout:

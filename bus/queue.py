@@ -35,6 +35,8 @@ class Batch:
     """How often the first one has failed."""
     pending: bool = False
     """They had been taken before, so new ones may wait behind them."""
+    newest: str = "0-0"
+    """Id of the newest entry known: to wait for more is to wait for what comes after it."""
 
 
 class Queue:
@@ -55,8 +57,8 @@ class Queue:
     async def take(self) -> Batch:
         """The next entries: the pending ones first. Raises `Fenced`, `BusError`."""
         reply = await self._run([("take", self._keys, (*self._fence, GROUP, f"p{self.partition}", self.batch))])
-        attempts, pending, *entries = reply[0]
-        return Batch(tuple(_entry(raw) for raw in entries), attempts, bool(pending))
+        attempts, pending, newest, *entries = reply[0]
+        return Batch(tuple(_entry(raw) for raw in entries), attempts, bool(pending), newest.decode())
 
     async def settle(self, steps: Sequence[Step], fields: Mapping[str, Mapping[bytes, bytes]]) -> None:
         """Acknowledge and bury, in this order; `fields` of the entries by id. Raises `Fenced`, `BusError`."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from bus.clock import Clock, SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT, check_fitness, check_installation, client
-from bus.errors import BusDown, Refused, Unfit
+from bus.errors import BusDown
 from bus.keys import Keys
 from bus.log import configure
 from bus.namespaces import Namespaces
@@ -26,7 +26,6 @@ from fanout.metrics import MetricsServer, read_backlog
 from fanout.publisher import Publisher
 from fanout.settings import FanoutSettings, load
 from fanout.stats import Stats
-from fanout.waiter import Waiter
 from fanout.worker import Worker
 
 RETRY: Final = 1.0
@@ -41,20 +40,22 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
     name = f"{socket.gethostname()}-{os.getpid()}-{token_hex(3)}"
     stats = Stats()
     pipe = Pipe(settings.redis_url, name=f"fanout-{name}", clock=clock)
-    line = Pipe(settings.redis_url, name=f"fanout-wait-{name}", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
-    waiter = Waiter(line, pipe)
+
+    def doorbell_line(partition: int) -> Pipe:
+        label = f"fanout-wait-{partition}-{name}"
+        return Pipe(settings.redis_url, name=label, clock=clock, timeout=BLOCK + COMMAND_TIMEOUT, scripts=False)
+
     inbox = Retention(settings.inbox_size, settings.inbox_ttl)
     rules = Rules(keys, Namespaces(settings.namespaces), inbox)
     publisher = Publisher(pipe, keys, settings, Graves(clock, settings.node_ttl), stats)
-    worker = Worker(name, pipe, waiter, keys, rules, publisher, settings, clock, stats)
+    worker = Worker(name, pipe, doorbell_line, keys, rules, publisher, settings, clock, stats)
     if not await _fit(settings, keys, stop):
         return
     async with asyncio.TaskGroup() as group:
-        background = [group.create_task(pipe.run()), group.create_task(line.run()), group.create_task(waiter.run())]
+        background = [group.create_task(pipe.run())]
         if settings.metrics_port:
             server = MetricsServer(stats, lambda: read_backlog(pipe, keys, worker.partitions, clock), lambda: pipe.up)
             background.append(group.create_task(server.run(settings.metrics_port)))
-        await _may_unblock(pipe)
         log.info("at work", extra={"worker": name})
         gc.freeze()
         await worker.run(stop)
@@ -79,17 +80,6 @@ async def _fit(settings: FanoutSettings, keys: Keys, stop: asyncio.Event) -> boo
             async with asyncio.timeout(RETRY):
                 await stop.wait()
     return False
-
-
-async def _may_unblock(pipe: Pipe) -> None:
-    """Wake-ups need CLIENT UNBLOCK, which a Redis user may lack. Raises `Unfit`."""
-    try:
-        await pipe.wait_up(COMMAND_TIMEOUT)
-        await pipe.ask("CLIENT", "UNBLOCK", 0)
-    except Refused as error:
-        raise Unfit(f"Redis refuses CLIENT UNBLOCK ({error.code}); allow it: ACL SETUSER … +client|unblock") from None
-    except BusDown:
-        pass  # it was there a moment ago and will be again
 
 
 async def _until_signal(settings: FanoutSettings) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from bus.bell import Bell
 from bus.clock import Clock
 from bus.consumer import Consumer
 from bus.errors import BusError
@@ -24,17 +23,19 @@ from bus.policy import FANOUT
 from bus.queue import Queue
 from bus.registry import Registry, owned_by
 from fanout.audience import Rules
+from fanout.doorbell import Doorbell
 from fanout.publisher import Publisher
 from fanout.resolver import Resolver
 from fanout.settings import FanoutSettings
 from fanout.stats import Stats
 from fanout.timers import Timers
-from fanout.waiter import Waiter
 
 BEATS: Final = 4
 """Heartbeats per lifetime of a lease."""
 IMPATIENT: Final = 0.1
 """How soon we ask again for a partition that its last owner still has, in seconds."""
+
+Connect = Callable[[int], Pipe]
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +51,13 @@ class Work:
 
 
 class Worker:
-    """`run` until told to stop. `waiter` wakes it."""
+    """`run` until told to stop. `connect` makes the connection of a partition's doorbell."""
 
     def __init__(
         self,
         name: str,
         pipe: Pipe,
-        waiter: Waiter,
+        connect: Connect,
         keys: Keys,
         rules: Rules,
         publisher: Publisher,
@@ -64,7 +65,7 @@ class Worker:
         clock: Clock,
         stats: Stats,
     ) -> None:
-        self._name, self._pipe, self._waiter, self._keys, self._rules = name, pipe, waiter, keys, rules
+        self._name, self._pipe, self._connect, self._keys, self._rules = name, pipe, connect, keys, rules
         self._publisher, self._settings, self._clock, self._stats = publisher, settings, clock, stats
         self._registry = Registry(pipe, keys.workers, name, settings.worker_ttl)
         self._leases = Leases(pipe, keys, name, settings.lease_ttl)
@@ -120,11 +121,11 @@ class Worker:
         )
         timers = Timers(self._pipe, self._keys, lease)
         resolver = Resolver(self._rules, self._publisher, timers, self._clock, self._stats)
-        bell = Bell()
+        line = self._connect(lease.partition)
+        bell = Doorbell(line, self._keys.events(lease.partition))
         work = Work(lease, Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues))
         self._work[lease.partition] = work
-        self._waiter.watch(self._keys.events(lease.partition), bell)
-        work.task = group.create_task(self._run(work, timers))
+        work.task = group.create_task(self._run(work, line, timers))
 
     def _leave(self, work: Work) -> None:
         """End after the batch under way."""
@@ -142,17 +143,17 @@ class Worker:
         partition = work.lease.partition
         if self._work.get(partition) is work:
             del self._work[partition]
-            self._waiter.forget(self._keys.events(partition))
 
     # Working one -------------------------------------------------------------------------------------------------
 
-    async def _run(self, work: Work, timers: Timers) -> None:
+    async def _run(self, work: Work, line: Pipe, timers: Timers) -> None:
         partition = work.lease.partition
         try:
             async with asyncio.TaskGroup() as group:
-                timing = group.create_task(timers.run())
+                beside = (group.create_task(line.run()), group.create_task(timers.run()))
                 await work.consumer.run()
-                timing.cancel()
+                for task in beside:
+                    task.cancel()
         except* Fenced:
             self._stats.leases_lost += 1
             log.info("a partition has another owner", extra={"worker": self._name, "partition": partition})

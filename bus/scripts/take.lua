@@ -2,13 +2,20 @@
 --
 -- KEYS  1 lease, 2 events, 3 head
 -- ARGV  1 owner, 2 fencing number, 3 group, 4 consumer (constant per partition), 5 most entries
--- Returns  {attempts of the first entry, 1 when the entries were pending else 0, {id, {field, value, …}}, …}, or the
---          error FENCED when the lease is lost
+-- Returns  {attempts of the first entry, 1 when the entries were pending else 0, id of the newest entry known (the last
+--          of these, or the stream's newest when there are none), {id, {field, value, …}}, …}, or the error FENCED when
+--          the lease is lost
 -- Atomic because an owner that was paused must not take an entry that its successor is working.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ' ' .. ARGV[2] then return redis.error_reply('FENCED lease lost') end
 
 local function read(from)
   return redis.pcall('XREADGROUP', 'GROUP', ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'STREAMS', KEYS[2], from)
+end
+
+local function newest()
+  if redis.call('EXISTS', KEYS[2]) == 0 then return nil end
+  local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+  return last and last[1]
 end
 
 local function parts(id)
@@ -20,9 +27,9 @@ end
 -- all that is kept. But a stream whose newest entry lies before the checkpoint was made anew: all of it is new.
 local function checkpoint()
   local acked = redis.call('HGET', KEYS[3], 'acked')
-  local newest = redis.call('EXISTS', KEYS[2]) == 1 and redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
-  if not acked or not newest then return '0' end
-  local high, low = parts(newest[1])
+  local last = newest()
+  if not acked or not last then return '0' end
+  local high, low = parts(last)
   local acked_high, acked_low = parts(acked)
   if high < acked_high or (high == acked_high and low < acked_low) then return '0' end
   return acked
@@ -39,15 +46,16 @@ if not found or (not found.err and #found[1][2] == 0) then
   pending = 0
   found = read('>')
 end
-if not found then return {0, 0} end
+if not found then return {0, 0, newest() or '0-0'} end
 if found.err then return found end
 
-local out = {0, pending}
-for _, entry in ipairs(found[1][2]) do
+local entries = found[1][2]
+local out = {0, pending, entries[#entries][1]}
+for _, entry in ipairs(entries) do
   -- A pending entry that was trimmed comes without fields; an empty list says so.
   out[#out + 1] = {entry[1], entry[2] or {}}
 end
-if out[3] and redis.call('HGET', KEYS[3], 'entry') == out[3][1] then
+if redis.call('HGET', KEYS[3], 'entry') == entries[1][1] then
   out[1] = tonumber(redis.call('HGET', KEYS[3], 'attempts'))
 end
 return out
