@@ -1,0 +1,106 @@
+"""The HTTP application on a real Redis, called in process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import orjson
+
+from bus.clock import SystemClock
+from bus.keys import Keys
+from bus.pipe import Pipe
+from gateway.api.app import ApiParts, application, routes
+from gateway.effects import Claims, Denied, Verified
+from gateway.ingest import Ingest
+from gateway.settings import GatewaySettings
+from gateway.stats import Stats
+from gateway.wire.codes import Disconnect, Error
+from tests.conftest import open_pipe
+
+KEY, OPS_KEY = "shop-key-0123456789", "ops-key-0123456789"
+TOKENS: dict[str, Verified | Denied] = {
+    "good": Verified(Claims("alice", 4_000_000_000.0, ("news:sport",), b'{"name":"A"}')),
+    "expired": Denied(Error.TOKEN_EXPIRED),
+    "unknown": Denied(Disconnect.INVALID_TOKEN),
+    "unchecked": Denied(Error.INTERNAL),
+}
+
+
+def api_keys(**more: Any) -> dict[str, Any]:
+    """A producer's key and an operator's."""
+    return {
+        "shop": {"sha256": sha256(KEY.encode()).hexdigest(), "scopes": ["events"], **more},
+        "ops": {"sha256": sha256(OPS_KEY.encode()).hexdigest(), "scopes": ["admin"]},
+    }
+
+
+@dataclass
+class Api:
+    """The application, and what a test looks at beside its answers."""
+
+    client: httpx.AsyncClient
+    keys: Keys
+    pipe: Pipe
+    ingest: Ingest
+    parts: ApiParts
+    app: Any
+
+    async def post(self, body: Any, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+        """POST /v1/events as the shop: `body` as JSON, or as it is when bytes."""
+        given = {"x-api-key": KEY, "content-type": "application/json"} | (headers or {})
+        content = body if isinstance(body, bytes) else orjson.dumps(body)
+        return await self.client.post("/v1/events", content=content, headers=given, **more)
+
+    async def stored(self) -> list[dict[str, Any]]:
+        """Every event in the streams, in the order of the partitions and then of the entries."""
+        found = []
+        for partition in range(self.keys.partitions):
+            for position, fields in await self.pipe.ask("XRANGE", self.keys.events(partition), "-", "+"):
+                entry = dict(zip(fields[::2], fields[1::2], strict=True))
+                event = orjson.loads(entry[b"e"])
+                found.append(event | {"partition": partition, "position": position.decode(), "p": entry[b"p"].decode()})
+        return found
+
+
+@dataclass
+class Readiness:
+    """What the probe of readiness says."""
+
+    ready: bool = True
+    asked: int = field(default=0)
+
+    async def __call__(self) -> bool:
+        self.asked += 1
+        return self.ready
+
+
+@asynccontextmanager
+async def open_api(
+    url: str, keys: Keys, *, ingest_options: dict[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[Api]:
+    """The application on the Redis at `url`; `settings` change the gateway's."""
+    async with asyncio.timeout(20), open_pipe(url) as pipe:
+        ingest = Ingest(pipe, keys, SystemClock(), **(ingest_options or {}))
+        parts = ApiParts(
+            settings=replace(GatewaySettings(api_keys=api_keys()), **settings),
+            clock=SystemClock(),
+            keys=keys,
+            pipe=pipe,
+            ingest=ingest,
+            stats=Stats(),
+            authenticate=lambda token, answer: answer(TOKENS.get(token, TOKENS["unknown"])),
+            probe=Readiness(),
+        )
+        app = application(routes(parts), parts.api_stats)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            yield Api(client, keys, pipe, ingest, parts, app)
+
+
+EVENT = {"type": "order.shipped", "to": {"users": ["alice"]}, "title": "Sent", "data": {"n": 1}}
