@@ -13,6 +13,8 @@ from bus.pipe import Arg, Call, Pipe, Reply
 from bus.settlement import Acked, Buried, Step
 
 GROUP: Final = "fanout"
+LETTER: Final = (b"queue", b"entry", b"reason", b"attempts")
+"""Fields that bury.lua puts before those of the entry, which may have none of these names."""
 KEPT_FIELDS: Final = 100
 KEPT_BYTES: Final = 131_072
 """What is kept of an entry that is buried: nothing that could be replayed is larger."""
@@ -95,7 +97,8 @@ class Queue:
 
 def kept(fields: Mapping[bytes, bytes]) -> list[bytes]:
     """What of an entry goes into its dead letter: field, value, …; oversized values are emptied, surplus fields go."""
-    first = sorted(fields, key=lambda name: name not in (b"v", b"p", b"d", b"e"))[:KEPT_FIELDS]
+    names = (name for name in fields if name not in LETTER)
+    first = sorted(names, key=lambda name: name not in (b"v", b"p", b"d", b"e"))[:KEPT_FIELDS]
     return [part for name in first for part in (name, fields[name] if len(fields[name]) <= KEPT_BYTES else b"")]
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from bus.connect import BLOCK
-from bus.errors import BusDown, BusError
+from bus.errors import BusDown, Refused
 from bus.pipe import Pipe, Reply
 
 OUTAGE: Final = 0.2
@@ -25,14 +25,18 @@ class Doorbell:
         self._answer: asyncio.Future[Reply] | None = None
 
     async def wait(self, position: str) -> None:
-        """Return when there may be entries after this id: at once where they are there already, or on `ring`."""
+        """Return when there may be entries after this id: at once where they are there already, or on `ring`.
+
+        Also after an outage, for what came while nobody waited has to be looked for.
+        """
+        if not self._line.up:
+            with suppress(BusDown):
+                await self._line.wait_up(OUTAGE)
+            return
         while (found := await self._block(position)) is None:
             pass
-        if isinstance(found, BusError):
-            # What came while nobody waited has to be looked for.
+        if isinstance(found, Refused):
             await asyncio.sleep(OUTAGE)
-            with suppress(BusDown):
-                await self._line.wait_up(BLOCK)
 
     def ring(self) -> None:
         """Make the wait under way return."""
