@@ -25,8 +25,8 @@ from tocsin.tokens import signing_secret
 from tocsin.toml import to_toml
 from tocsin.trouble import CONFIG, Trouble
 
-DRAIN: Final = "0.5"
-"""Seconds over which connections are closed: in development nobody waits for a gentle farewell."""
+CALM: Final[Mapping[str, str]] = {"TOCSIN_DRAIN_SECONDS": "0.5", "TOCSIN_LOG_LEVEL": "warning"}
+"""Unless said otherwise: at a terminal nobody waits for a gentle farewell, or reads that all is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,8 @@ def _children(
         "TOCSIN_WORKERS": str(settings.workers),
         "TOCSIN_DEV": "true",
     }
-    roles.setdefault("TOCSIN_DRAIN_SECONDS", DRAIN)
+    for name, value in CALM.items():
+        roles.setdefault(name, value)
     python = (sys.executable, "-m", "tocsin")
     children: list[tuple[Child, Ready]] = []
     if redis is not None:
@@ -150,7 +151,7 @@ def _page(settings: GatewaySettings) -> str:
 
 
 def _banner(running: Running, folder: Folder, redis: EmbeddedRedis | None) -> str:
-    program = "tocsin" if shutil.which("tocsin") else os.path.relpath(sys.argv[0])
+    program = "tocsin" if shutil.which("tocsin") else min(os.path.relpath(sys.argv[0]), sys.argv[0], key=len)
     kept = f"embedded, its data in {folder.redis}" if redis is not None else "yours, from TOCSIN_REDIS_URL"
     return f"""
 Tocsin runs. Open the page:  {running.page}
