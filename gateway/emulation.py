@@ -68,9 +68,9 @@ def parse(body: bytes, limit: int) -> Emulated | Refusal:
 
 
 async def _pass_on(service: Backend, emulated: Emulated) -> Response | Refusal:
-    found: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    found: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
 
-    def done(exists: bool) -> None:
+    def done(exists: bool | None) -> None:
         if not found.done():
             found.set_result(exists)
 
@@ -79,5 +79,7 @@ async def _pass_on(service: Backend, emulated: Emulated) -> Response | Refusal:
         async with asyncio.timeout(ANSWER_SECONDS):
             exists = await found
     except TimeoutError:
-        return unavailable("the stream's node could not be reached")
+        exists = None
+    if exists is None:
+        return unavailable("the stream's node cannot be reached now")
     return Response(status_code=204) if exists else Refusal(Kind.NOT_FOUND, "no such session: connect again")

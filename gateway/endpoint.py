@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bus.cursor import Cursor
-from gateway.api.problem import Kind, Refusal, bad_request
+from gateway.api.problem import Kind, Refusal
 from gateway.connection import Connection
 from gateway.effects import Claims, Denied, Failed, Verified
 from gateway.transport import Application
@@ -29,7 +29,7 @@ class Backend(Application, Protocol):
     """What the HTTP transports need of the service behind them. See `gateway.service.Service`."""
 
     def authenticate(self, token: str, on_answer: Callable[[Verified | Denied | Failed], None]) -> None: ...
-    def emulate(self, session: str, node: str, message: bytes, on_done: Callable[[bool], None]) -> None: ...
+    def emulate(self, session: str, node: str, message: bytes, on_done: Callable[[bool | None], None]) -> None: ...
     def open_events(
         self, connection: Connection, claims: Claims, topics: Sequence[str], cursors: Mapping[str, Cursor]
     ) -> None: ...
@@ -99,5 +99,5 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes | Ref
                 if len(body) > limit:
                     return too_large
     except TimeoutError:
-        return bad_request(f"the body did not come within {seconds:g} s")
+        return Refusal(Kind.BAD_REQUEST, f"the body did not come within {seconds:g} s")
     return bytes(body)

@@ -22,7 +22,7 @@ from bus.event import topic_fault
 from bus.keys import inbox_of
 from bus.namespaces import Namespaces
 from gateway.api.keys import bearer, unauthenticated
-from gateway.api.problem import Kind, Refusal, bad_request, unavailable
+from gateway.api.problem import Kind, Refusal, unavailable
 from gateway.effects import Claims, Denied, Failed, Joined, Verified
 from gateway.endpoint import Backend, Endpoint
 from gateway.handover import HandOver
@@ -154,10 +154,10 @@ def topics_of(request: Request, limit: int) -> tuple[str, ...] | Refusal:
     given += [name for names in request.query_params.getlist("topics") for name in names.split(",") if name]
     topics = tuple(dict.fromkeys(topic for topic in given if topic != INBOX_CHANNEL))
     if len(topics) > limit:
-        return bad_request(f"a stream has at most {limit} topics")
+        return Refusal(Kind.BAD_REQUEST, f"a stream has at most {limit} topics")
     for number, topic in enumerate(topics, 1):
         if fault := topic_fault(topic):
-            return bad_request(f"topic {number} {fault}")
+            return Refusal(Kind.BAD_REQUEST, f"topic {number} {fault}")
     return topics
 
 

@@ -38,6 +38,7 @@ from gateway.effects import (
     Leave,
     Page,
     Publish,
+    Question,
     ReadHistory,
     ReadPresence,
     Receive,
@@ -165,11 +166,12 @@ class Service:
         """A transport cannot write now, or can again."""
         self.watch.stalled(connection, stalled)
 
-    def emulate(self, session: str, node: str, message: bytes, on_done: Callable[[bool], None]) -> None:
-        """A message for an emulated connection, which may live on another node; False when there is no such."""
+    def emulate(self, session: str, node: str, message: bytes, on_done: Callable[[bool | None], None]) -> None:
+        """A message for an emulated connection, which may live on another node; False when there is no such, None when
+        that node could not be reached."""
         if node != self.node:
             order = {"op": "emulate", "session": session, "data": message.decode("utf-8", "replace")}
-            self._relay.control(node, order, lambda reply: on_done(isinstance(reply, int) and reply > 0))
+            self._relay.control(node, order, lambda reply: on_done(None if isinstance(reply, BusError) else reply > 0))
             return
         connection = self._emulated.get(session)
         if connection is not None:
@@ -246,7 +248,7 @@ class Service:
                     case Receive():
                         pass  # `send` is for applications of their own; a notification service has no use for it
                     case _:
-                        answer = self._question(connection, effect)
+                        answer = self._ask(connection, effect)
             effects = () if answer is None else self._answered(connection, answer)
         self._write(connection, out)
 
@@ -255,9 +257,21 @@ class Service:
             connection.write(out[0] if len(out) == 1 else b"".join(out))
             out.clear()
 
-    def _later(self, connection: Connection) -> OnAnswer:
-        """Takes the answer to a question when it comes."""
-        return lambda answer: self._act(connection, self._answered(connection, answer))
+    def _ask(self, connection: Connection, question: Question) -> Answer | None:
+        """The answer where it is known at once; else it goes to the session when it comes."""
+        at_once: list[Answer] = []
+        returned = False
+
+        def later(answer: Answer) -> None:
+            if returned:
+                self._act(connection, self._answered(connection, answer))
+            else:
+                # Served by our caller: from here it would overtake what the session said before it.
+                at_once.append(answer)
+
+        known = self._question(connection, question, later)
+        returned = True
+        return at_once[0] if at_once else known
 
     def _answered(self, connection: Connection, answer: Answer) -> Sequence[Effect]:
         before = connection.session.state
@@ -270,13 +284,7 @@ class Service:
         self.stats.authenticated += 1
         self.watch.authenticated(connection)
 
-    def _question(
-        self,
-        connection: Connection,
-        question: Verify | Admit | Join | Publish | ReadHistory | ReadPresence | Call,
-    ) -> Answer | None:
-        """The answer where it is known at once; else it goes to the session when it comes."""
-        later = self._later(connection)
+    def _question(self, connection: Connection, question: Question, later: OnAnswer) -> Answer | None:
         match question:
             case Verify(token, topic):
                 return self._verifier.verify(token, topic, later)

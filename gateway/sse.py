@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.problem import Kind, Refusal, bad_request
+from gateway.api.problem import Kind, Refusal
 from gateway.endpoint import Backend, Endpoint
 from gateway.streamed import EmulatedConnection, Emulation
 from gateway.wire.framing import Wire, chunk
@@ -41,7 +41,7 @@ def commands_of(request: Request, limit: int) -> bytes | Refusal:
     """What `cf_connect` of the query has, at most `limit` bytes of it."""
     given = request.query_params.getlist("cf_connect")
     if len(given) != 1 or not given[0]:
-        return bad_request("the query must have cf_connect once, with the commands to begin with")
+        return Refusal(Kind.BAD_REQUEST, "the query must have cf_connect once, with the commands to begin with")
     commands = given[0].encode()
     if len(commands) > limit:
         return Refusal(Kind.TOO_LARGE, f"cf_connect may have at most {limit} bytes")

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api.problem import Refusal, bad_request, unavailable
+from gateway.api.problem import Kind, Refusal, unavailable
 from gateway.endpoint import Backend, read_body
 from gateway.handover import HandOver, protocol_of
 from gateway.transport import Carrier, SocketConnection
@@ -34,7 +34,7 @@ STREAM_HEADERS: Final = {
 def refusal(request: Request, service: Backend) -> Refusal | None:
     """Why no stream can be given, or None."""
     if request.scope["http_version"] != "1.1":
-        return bad_request("streams need HTTP/1.1; behind nginx, set proxy_http_version 1.1")
+        return Refusal(Kind.BAD_REQUEST, "streams need HTTP/1.1; behind nginx, set proxy_http_version 1.1")
     if protocol_of(request.scope) is None:
         return unavailable("this server cannot carry streams; connect by WebSocket")
     if not service.admit(remote_of(request, service)):

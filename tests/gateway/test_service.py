@@ -406,6 +406,16 @@ async def test_a_plain_stream_hears_its_inbox_and_topics_and_resumes(redis_serve
         assert denied.closed is Disconnect.PERMISSION_DENIED
 
 
+async def test_commands_answered_on_the_spot_are_answered_in_their_order(
+    redis_server: EmbeddedRedis, keys: Keys
+) -> None:
+    async with running_node(redis_server.url, keys) as node:
+        alice = Client(node)
+        await alice.connect("alice")
+        alice.say(*({"id": n, "rpc": {"method": "none"}} for n in range(2, 12)))
+        assert [reply["id"] for reply in alice.got] == list(range(1, 12))
+
+
 @pytest.mark.slow
 async def test_redis_away_keeps_connections_and_what_was_missed_comes_after(
     redis_server: EmbeddedRedis, keys: Keys, tmp_path: Any
