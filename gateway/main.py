@@ -29,6 +29,8 @@ from gateway.settings import GatewaySettings, load
 
 RETRY: Final = 1.0
 """Seconds between two attempts to find Redis at the start."""
+KEEP_ALIVE: Final = 75
+"""Seconds an idle HTTP connection is kept: longer than the minute for which proxies keep theirs to us."""
 FAREWELL: Final = 2.0
 """Seconds that leaving the list of the living may take."""
 
@@ -73,7 +75,7 @@ async def run(settings: GatewaySettings, listening: socket.socket) -> None:
 
         spawn(line.run())
         await _begin(node, spawn)
-        config = server.configure(application(node, spawn), node.service)
+        config = server.configure(application(node, spawn), node.service, timeout_keep_alive=KEEP_ALIVE)
         await server.GatewayServer(config, node.service).serve(sockets=[listening])
         await _retire(node)
         for task in tuple(tasks):
