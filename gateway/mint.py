@@ -6,12 +6,9 @@ Pure: the time is an argument.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import jwt
-
-MIN_SECRET: Final = 32
-"""Fewest bytes of an HMAC secret of HS256 (RFC 7518 §3.2)."""
 
 
 def mint(

@@ -14,14 +14,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from bus.clock import SystemClock
-from bus.connect import check_fitness, client
 from gateway.settings import GatewaySettings
 from tocsin.devconfig import dev_file
 from tocsin.embedded import EmbeddedRedis, free_port
-from tocsin.folder import Folder, Running
+from tocsin.folder import Folder, Running, signing_secret
 from tocsin.settings import load_gateway, names_redis, read_checked
 from tocsin.supervisor import Child, Ready, Supervisor
-from tocsin.tokens import signing_secret
 from tocsin.toml import to_toml
 from tocsin.trouble import CONFIG, Trouble
 
@@ -98,6 +96,8 @@ def check_port(host: str, port: int) -> None:
 
 
 async def _check_redis(url: str) -> None:
+    from bus.connect import check_fitness, client  # only now: it takes long to load, and an embedded one is fit
+
     redis = client(url, name="tocsin-dev")
     try:
         await check_fitness(redis)

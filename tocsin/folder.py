@@ -13,9 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-from tocsin.trouble import Trouble
+from gateway.settings import GatewaySettings
+from tocsin.trouble import CONFIG, Trouble
+
+MIN_SECRET: Final = 32
+"""Fewest bytes of an HMAC secret of HS256 (RFC 7518 §3.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,14 @@ class Folder:
                 os.link(draft, self._secret)
             draft.unlink()
         return self._secret.read_text().strip()
+
+
+def signing_secret(settings: GatewaySettings, folder: Folder) -> str:
+    """The HMAC secret: the settings' own, else the folder's. Raises `Trouble` when it is too short to be safe."""
+    secret = settings.token_secret or folder.secret()
+    if len(secret.encode()) < MIN_SECRET:
+        raise Trouble(f"TOCSIN_TOKEN_SECRET must have at least {MIN_SECRET} bytes", CONFIG)
+    return secret
 
 
 def _try_lock(file: IO[str], how: int) -> bool:

@@ -7,10 +7,10 @@ from typing import Final
 
 from bus.clock import Clock
 from bus.event import name_fault, topic_fault
-from gateway.mint import MIN_SECRET, mint
+from gateway.mint import mint
 from gateway.settings import GatewaySettings
-from tocsin.folder import Folder
-from tocsin.trouble import CONFIG, USAGE, Trouble
+from tocsin.folder import Folder, signing_secret
+from tocsin.trouble import USAGE, Trouble
 
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 MAX_TTL: Final = 366 * 86_400
@@ -23,14 +23,6 @@ def duration(text: str) -> int:
     if not 1 <= seconds <= MAX_TTL:
         raise Trouble(f"--ttl {text}: give 1 s to 366 d, as in 90s, 15m, 1h or 7d", USAGE)
     return seconds
-
-
-def signing_secret(settings: GatewaySettings, folder: Folder) -> str:
-    """The HMAC secret: the settings' own, else the folder's. Raises `Trouble` when it is too short to be safe."""
-    secret = settings.token_secret or folder.secret()
-    if len(secret.encode()) < MIN_SECRET:
-        raise Trouble(f"TOCSIN_TOKEN_SECRET must have at least {MIN_SECRET} bytes", CONFIG)
-    return secret
 
 
 def make(settings: GatewaySettings, folder: Folder, clock: Clock, *, user: str, ttl: int, topics: list[str]) -> str:
