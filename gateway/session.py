@@ -207,7 +207,7 @@ class Session(Intake):
         return self._reply(command.id, "connect", result)
 
     def _refuse_connect(self, id: int, error: Error) -> Effects:
-        self.user = ""
+        self.user, self.expires_at = "", None
         self._queue = None
         self._move(Input.REFUSED)
         return self._refuse(id, error)
@@ -268,7 +268,7 @@ class Session(Intake):
             return self._refuse(command.id, error)
         return self._ask(command, Verify(command.token, topic)) if command.token else self._join(command, topic, None)
 
-    def _granted_subscribe(self, command: commands.Subscribe, answer: Verified, now: float) -> Effects:
+    def _subscribe_granted(self, command: commands.Subscribe, answer: Verified, now: float) -> Effects:
         topic = self._topic(command.channel)
         if not self._is_for(answer.claims, topic):
             return self._refuse(command.id, Error.PERMISSION_DENIED)
@@ -286,9 +286,9 @@ class Session(Intake):
     def _joined(self, joining: _Joining, answer: Joined, now: float) -> Effects:
         if isinstance(joining.command, commands.Connect):
             return self._connected(joining.command, joining, answer, now)
-        return self._subscribed(joining.command, joining, answer, now)
+        return self._entered(joining.command, joining, answer, now)
 
-    def _subscribed(self, command: commands.Subscribe, joining: _Joining, answer: Joined, now: float) -> Effects:
+    def _entered(self, command: commands.Subscribe, joining: _Joining, answer: Joined, now: float) -> Effects:
         if command.strict and command.recover is not None and not answer.recovered:
             return Leave(joining.topic), *self._refuse(command.id, Error.UNRECOVERABLE_POSITION)
         subscription = self.subscriptions[joining.topic] = joining.subscription
@@ -424,7 +424,7 @@ _ANSWERS: Final[Mapping[tuple[type, type], Callable[[Session, Any, Any, float], 
     (commands.Connect, Verified): Session._verified,
     (commands.Connect, Done): Session._admitted,
     (_Joining, Joined): Session._joined,
-    (commands.Subscribe, Verified): Session._granted_subscribe,
+    (commands.Subscribe, Verified): Session._subscribe_granted,
     (commands.Publish, Done): Session._published,
     (commands.Presence, Present): Session._present,
     (commands.PresenceStats, Present): Session._counted,
