@@ -7,6 +7,7 @@ hub names it: `news:sport` is a topic, `@alice` is alice's inbox, which is a top
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bus.partition import balanced_tags, partition_of
 
@@ -18,12 +19,18 @@ _ESCAPES = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
 
 def escape(name: str) -> str:
     """A name that can stand between colons: injective, and free of braces, which would move the hash tag."""
-    return name.translate(_ESCAPES)
+    return name if name.isalnum() else name.translate(_ESCAPES)
 
 
 def inbox_of(user: str) -> str:
     """The topic name of a user's inbox."""
     return INBOX + user
+
+
+@lru_cache(maxsize=8)
+def _heads(prefix: str, partitions: int) -> tuple[str, ...]:
+    """How the keys of each partition begin."""
+    return tuple(prefix + ":{" + tag + "}" for tag in balanced_tags(partitions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +48,7 @@ class Keys:
 
     def tagged(self, partition: int, *parts: str) -> str:
         """A key of a partition."""
-        tag = balanced_tags(self.partitions)[partition]
-        return ":".join((self.prefix, "{" + tag + "}", *parts))
+        return ":".join((_heads(self.prefix, self.partitions)[partition], *parts))
 
     # The partition's own ----------------------------------------------------------------------------------------
 
@@ -96,6 +102,15 @@ class Keys:
         if topic.startswith(INBOX):
             return self.tagged(self.partition(topic), "user", escape(topic.removeprefix(INBOX)), inbox)
         return self.tagged(self.partition(topic), "topic", escape(topic), other)
+
+    def listening(self, topic: str) -> tuple[str, str, str, str]:
+        """Log, meta, routes, and the prefix of bodies: what a join needs, at the price of one key."""
+        head = _heads(self.prefix, self.partitions)[self.partition(topic)]
+        if topic.startswith(INBOX):
+            base, log = f"{head}:user:{escape(topic.removeprefix(INBOX))}:", "inbox"
+        else:
+            base, log = f"{head}:topic:{escape(topic)}:", "log"
+        return base + log, base + "meta", base + "routes", head + ":body:"
 
     def log(self, topic: str) -> str:
         """Stream: entries `<offset>-0`, each pointing to a body."""

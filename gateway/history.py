@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from secrets import token_hex
 
 from bus.errors import BusError
 from bus.keys import Keys
 from bus.pipe import Pipe, Reply
 from gateway.effects import Failed, Page
 from gateway.joins import META_TTL, read
+from gateway.names import Names
 from gateway.wire.codes import Error
 
 
 class History:
     """Pages of a log."""
 
-    def __init__(self, pipe: Pipe, keys: Keys) -> None:
-        self._pipe, self._keys = pipe, keys
+    def __init__(self, pipe: Pipe, keys: Keys, names: Names) -> None:
+        self._pipe, self._keys, self._names = pipe, keys, names
 
     def read(
         self, topic: str, limit: int, since: int | None, reverse: bool, on_page: Callable[[Page | Failed], None]
@@ -31,20 +31,9 @@ class History:
             cursor, found = read(reply)
             on_page(Page(cursor.epoch, cursor.offset, tuple(found)))
 
-        keys = self._keys
-        self._pipe.post_script(
-            "history",
-            (keys.log(topic), keys.meta(topic)),
-            (
-                token_hex(4),
-                _from(since, reverse),
-                "1" if reverse else "0",
-                limit,
-                keys.body_prefix(keys.partition(topic)),
-                META_TTL,
-            ),
-            answered,
-        )
+        log, meta, _, bodies = self._keys.listening(topic)
+        arguments = (self._names.next(), _from(since, reverse), "1" if reverse else "0", limit, bodies, META_TTL)
+        self._pipe.post_script("history", (log, meta), arguments, answered)
 
     def count(self, topic: str, on_count: Callable[[int | Failed], None]) -> None:
         """How many publications the log holds."""

@@ -7,7 +7,6 @@ same script, read from the hub's own position, is the position check, and fills 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from secrets import token_hex
 from typing import Final
 
 from bus.cursor import Cursor
@@ -17,6 +16,7 @@ from bus.pipe import OnReply, Pipe, Reply
 from gateway.connection import Connection
 from gateway.effects import Failed, Joined
 from gateway.hub import Behind, Hub, Landing, Publication
+from gateway.names import Names
 from gateway.relay import ignore
 from gateway.session import State
 from gateway.stats import Stats
@@ -41,13 +41,14 @@ class Joins:
         pipe: Pipe,
         hub: Hub,
         keys: Keys,
-        node: str,
+        names: Names,
         stats: Stats,
         routes_ttl: int,
         wake: Callable[[], None],
         on_lost: OnLost,
     ) -> None:
-        self._pipe, self._hub, self._keys, self._node, self._stats = pipe, hub, keys, node, stats
+        self._pipe, self._hub, self._keys, self._names, self._stats = pipe, hub, keys, names, stats
+        self._node = names.node
         self._routes_ttl = routes_ttl
         self._wake = wake
         self._on_lost = on_lost
@@ -104,22 +105,10 @@ class Joins:
             self._unroute(name)
 
     def _read(self, name: str, since: int | None, on_reply: OnReply) -> None:
-        keys = self._keys
-        self._pipe.post_script(
-            "join",
-            (keys.log(name), keys.meta(name), keys.routes(name)),
-            (
-                self._node,
-                token_hex(4),
-                "0" if since is None else "1",
-                since or 0,
-                LIMIT,
-                keys.body_prefix(keys.partition(name)),
-                self._routes_ttl,
-                META_TTL,
-            ),
-            on_reply,
-        )
+        log, meta, routes, bodies = self._keys.listening(name)
+        seen = ("0", 0) if since is None else ("1", since)
+        arguments = (self._node, self._names.next(), *seen, LIMIT, bodies, self._routes_ttl, META_TTL)
+        self._pipe.post_script("join", (log, meta, routes), arguments, on_reply)
 
     # All topics --------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from gateway.flusher import Flusher
 from gateway.history import History
 from gateway.hub import Hub
 from gateway.ingest import Ingest
+from gateway.names import Names
 from gateway.origins import Origins
 from gateway.presence import Presence
 from gateway.relay import Relay, ignore
@@ -67,7 +68,8 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe) -> No
     keys = Keys(settings.prefix, settings.partitions)
     hub, stats = Hub(), Stats()
     flusher = Flusher(hub, asyncio.get_running_loop())
-    history = History(pipe, keys)
+    names = Names(node)
+    history = History(pipe, keys, names)
     verifier = Verifier(settings, clock, pipe, keys)
     relay = Relay(pipe, keys, settings.node_stream, STREAM_TTLS * settings.node_ttl)
     ingest = Ingest(pipe, keys, clock)
@@ -78,6 +80,7 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe) -> No
             keys=keys,
             pipe=pipe,
             context=_context(settings, node),
+            names=names,
             hub=hub,
             flusher=flusher,
             stats=stats,

@@ -51,6 +51,7 @@ from gateway.history import History
 from gateway.hub import Hub
 from gateway.ingest import Ingest
 from gateway.joins import Joins
+from gateway.names import Names
 from gateway.origins import Origins
 from gateway.presence import Presence
 from gateway.relay import Relay
@@ -76,6 +77,7 @@ class Parts:
     keys: Keys
     pipe: Pipe
     context: SessionContext
+    names: Names
     hub: Hub
     flusher: Flusher
     stats: Stats
@@ -100,7 +102,7 @@ class Service:
             parts.pipe,
             parts.hub,
             parts.keys,
-            self.node,
+            parts.names,
             parts.stats,
             routes_ttl=int(10 * parts.settings.position_check) + 60,
             wake=parts.flusher.wake,
@@ -108,6 +110,7 @@ class Service:
         )
         self.watch = Watch(self, parts.settings)
         self.presence = parts.presence
+        self._names = parts.names
         self._context, self._verifier, self._ingest = parts.context, parts.verifier, parts.ingest
         self._relay, self._history, self._calls, self._origins = parts.relay, parts.history, parts.calls, parts.origins
         self._emulated: dict[str, Connection] = {}
@@ -130,7 +133,7 @@ class Service:
     def opened(self, connection: Connection) -> None:
         """A transport can be written to; its session begins."""
         secret = token_hex(16) if connection.wire in EMULATED else ""
-        connection.session = Session(token_hex(8), self._context, secret)
+        connection.session = Session(self._names.next(), self._context, secret)
         if secret:
             self._emulated[secret] = connection
         if self.settings.connections_per_address:
@@ -352,7 +355,7 @@ class Service:
             later(Failed(Error.LIMIT_EXCEEDED))
             return
         event = Event(
-            id=token_hex(10),
+            id=self._names.next(),
             source="client",
             type=MESSAGE,
             created_at=self.clock.wall(),
