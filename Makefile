@@ -54,7 +54,7 @@ demo: install
 	@exec $(BIN)/tocsin dev --port $(PORT)
 
 load: install-test
-	$(BIN)/python -m loadtest $(LOAD)
+	$(BIN)/python -m loadtest.run $(LOAD)
 
 bench: install-test
 	$(BIN)/python -m loadtest.bench $(BENCH)

@@ -215,7 +215,8 @@ def _add_tools(add: Add) -> None:
 
 def _add_dead(dead: argparse.ArgumentParser) -> None:
     dead.add_argument("action", choices=("ls", "show", "drop", "replay"))
-    dead.add_argument("letters", nargs="*", metavar="ID", help="as `ls` prints them, partition/id; for drop and replay")
+    dead.add_argument("letters", nargs="*", metavar="ID", help="as `ls` prints them: partition/id")
+    dead.add_argument("--limit", type=_number(1, 100_000), default=100, help="for ls: how many, newest first (100)")
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:

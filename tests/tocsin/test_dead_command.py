@@ -1,0 +1,89 @@
+"""`tocsin dead`: what was buried is shown with its reason, dropped, or sent again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from redis import Redis
+
+from bus.keys import Keys
+from tocsin.cli import main
+from tocsin.embedded import EmbeddedRedis
+from tocsin.trouble import FAILED, USAGE
+
+BURIED = {"queue": "events", "entry": "5-0", "reason": "/type is required", "attempts": "1"}
+
+
+@pytest.fixture
+def _installation(redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOCSIN_REDIS_URL", redis_server.url)
+    monkeypatch.setenv("TOCSIN_PREFIX", keys.prefix)
+    monkeypatch.setenv("TOCSIN_PARTITIONS", str(keys.partitions))
+
+
+@pytest.fixture
+def letter(redis_server: EmbeddedRedis, keys: Keys, _installation: None) -> str:
+    """Name of a letter that is buried in partition 3."""
+    with Redis.from_url(redis_server.url) as redis:
+        fields = {**BURIED, "e": '{"title": "ä"}', "odd": b"\xff"}
+        return f"3/{redis.xadd(keys.dead(3), fields).decode()}"
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = main(["dead", *argv])
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.usefixtures("_installation")
+def test_an_empty_list_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "ls") == (0, "nothing is buried\n", "")
+    assert run(capsys, "ls", "--json") == (0, "[]\n", "")
+
+
+def test_ls_names_each_with_its_reason_and_without_its_content(
+    capsys: pytest.CaptureFixture[str], letter: str, redis_server: EmbeddedRedis, keys: Keys
+) -> None:
+    _, out, _ = run(capsys, "ls")
+    assert out.startswith(letter)
+    assert "/type is required" in out
+    assert "title" not in out
+    with Redis.from_url(redis_server.url) as redis:
+        redis.xadd(keys.dead(4), BURIED)
+    _, out, _ = run(capsys, "ls", "--limit", "1")
+    assert "… and 1 older: --limit 2" in out
+
+
+def test_show_has_the_entry_as_it_was(capsys: pytest.CaptureFixture[str], letter: str) -> None:
+    _, out, _ = run(capsys, "show", letter)
+    assert json.loads(out)["fields"] == {"e": '{"title": "ä"}', "odd": "\\xff"}
+    assert json.loads(run(capsys, "show", letter, "--json")[1])[0]["entry"] == "5-0"
+
+
+def test_drop_deletes(capsys: pytest.CaptureFixture[str], letter: str) -> None:
+    assert run(capsys, "drop", letter)[1] == f"{letter} dropped\n"
+    code, _, err = run(capsys, "drop", letter)
+    assert code == FAILED
+    assert "no dead letter" in err
+
+
+def test_replay_puts_it_back_into_its_partition(
+    capsys: pytest.CaptureFixture[str], letter: str, redis_server: EmbeddedRedis, keys: Keys
+) -> None:
+    assert run(capsys, "replay", letter)[1] == f"{letter} sent again\n"
+    with Redis.from_url(redis_server.url) as redis:
+        assert redis.xlen(keys.dead(3)) == 0
+        ((_, fields),) = redis.xrange(keys.events(3))
+        assert fields[b"e"] == '{"title": "ä"}'.encode()
+
+
+@pytest.mark.usefixtures("_installation")
+@pytest.mark.parametrize("action", ["show", "drop", "replay"])
+def test_a_name_is_needed_and_must_be_there(capsys: pytest.CaptureFixture[str], action: str) -> None:
+    code, _, err = run(capsys, action)
+    assert code == USAGE
+    assert "tocsin dead ls" in err
+    for name in ("0/1-0", "nonsense", "999/1-0"):
+        code, _, err = run(capsys, action, name)
+        assert code == FAILED
+        assert name in err
