@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any, Final
 
 import orjson
 
-from bus.event import DEFAULT_TTL, MAX_EVENT_BYTES, MAX_INTEGER, MESSAGE, Event, Invalid, Problem, Step, parse
+from bus.event import DEFAULT_TTL, EPOCH, MAX_EVENT_BYTES, MAX_INTEGER, MESSAGE, Event, Invalid, Problem, Step, parse
 
 VERSION: Final = 1
 DIRECT: Final = "xadd"
@@ -24,7 +24,8 @@ DIRECT: Final = "xadd"
 
 
 def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = EPOCH + timedelta(milliseconds=round(seconds * 1000))
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from bus.keys import INBOX
@@ -214,6 +214,8 @@ class _Reader:
         return moment
 
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -221,7 +223,8 @@ def _rfc3339(value: object) -> float | None:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         return None
     try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC).timestamp()
+        # Down to the millisecond, which is all that is stored: the last one of the year 9999 must not be rounded up.
+        return (datetime.fromisoformat(value.upper()).astimezone(UTC) - EPOCH) // _MILLISECOND / 1000
     except (ValueError, OverflowError):  # the 31st of February; the first hour of the year 1 in another zone
         return None
 

@@ -67,4 +67,6 @@ def _read(name: str, raw: object, base: Namespace) -> Namespace:
             raise BadSetting(f"namespaces.{name}.{key} must be one of {', '.join(WHO)}")
         if isinstance(value, int) and value < 0:
             raise BadSetting(f"namespaces.{name}.{key} must not be negative")
+    if raw.get("subscribe") == "subscriber":
+        raise BadSetting(f"namespaces.{name}.subscribe must not be subscriber, which nobody is before")
     return replace(base, **dict(raw))

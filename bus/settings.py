@@ -6,6 +6,7 @@ wins. A key that nobody knows is an error that names it. Fields marked `secret()
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -44,7 +45,7 @@ def read_file(path: Path) -> Mapping[str, Any]:
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSetting(f"{path}: {error}") from error
 
@@ -98,10 +99,7 @@ def _from_text(name: str, text: str, hint: Any) -> Any:
             raise BadSetting(f"{variable} must be true or false")
         return text.lower() in _TRUE
     if hint in (int, float):
-        try:
-            return hint(text)
-        except ValueError:
-            raise BadSetting(f"{variable} must be a {'whole ' if hint is int else ''}number") from None
+        return _number(variable, text, hint)
     if hint == tuple[str, ...]:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if hint is str:
@@ -109,11 +107,26 @@ def _from_text(name: str, text: str, hint: Any) -> Any:
     raise BadSetting(f"{variable} cannot be set by a variable; use tocsin.toml")
 
 
+def _number(variable: str, text: str, hint: type[int] | type[float]) -> float:
+    try:
+        value = hint(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadSetting(f"{variable} must be a {'whole ' if hint is int else ''}number")
+    return value
+
+
 def _from_toml(name: str, value: Any, hint: Any) -> Any:
-    if hint == tuple[str, ...] and isinstance(value, list) and all(isinstance(v, str) for v in value):
+    if hint == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            raise BadSetting(f"{name} must be a list of strings")
         return tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and type(value) is int:
         return float(value)
-    if hint in (str, int, float, bool) and type(value) is not hint:
-        raise BadSetting(f"{name} must be of type {hint.__name__}")
+    if hint in (str, int, float, bool):
+        if type(value) is not hint or (hint is float and not math.isfinite(value)):
+            raise BadSetting(f"{name} must be of type {hint.__name__}")
+    elif not isinstance(value, Mapping):
+        raise BadSetting(f"{name} must be a table")
     return value

@@ -1,0 +1,126 @@
+"""Keys: no two names meet in one key, and all keys of a partition lie in one cluster slot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.keys import INBOX, Keys, escape, inbox_of
+from bus.partition import SLOTS, crc16, partition_of
+
+KEYS = Keys("tocsin", 8)
+NAMES = st.text("ab:%{}@/3A", min_size=1, max_size=6) | st.text(min_size=1, max_size=8)
+PARTS: dict[str, Callable[[Keys, int], str]] = {
+    "events": Keys.events,
+    "lease": Keys.lease,
+    "head": Keys.head,
+    "dead": Keys.dead,
+    "timers": Keys.timers,
+}
+OF_EVENT: dict[str, Callable[[Keys, int, str], str]] = {
+    "body": Keys.body,
+    "seen": Keys.seen,
+    "withdrawn": Keys.withdrawn,
+    "accepted": Keys.accepted,
+}
+OF_TOPIC: dict[str, Callable[[Keys, str], str]] = {
+    "log": Keys.log,
+    "meta": Keys.meta,
+    "routes": Keys.routes,
+    "presence": Keys.presence,
+    "presence_expiry": Keys.presence_expiry,
+}
+OF_NODE: dict[str, Callable[[Keys, str], str]] = {
+    "deliveries": Keys.node_deliveries,
+    "sequence": Keys.node_sequence,
+    "alive": Keys.node_alive,
+}
+
+
+def slot_of(key: str) -> int:
+    """As Redis Cluster does it: the hash of what stands between the first braces."""
+    tag = re.search(r"\{([^}]+)\}", key)
+    return crc16((tag[1] if tag else key).encode()) % SLOTS
+
+
+def all_keys(name: str, partition: int) -> list[tuple[tuple[str, ...], str]]:
+    """Every key that a name can be in, beside what it means."""
+    own = [(("partition", kind, str(partition)), make(KEYS, partition)) for kind, make in PARTS.items()]
+    event = [(("event", kind, str(partition), name), make(KEYS, partition, name)) for kind, make in OF_EVENT.items()]
+    topic = [(("topic", kind, name), make(KEYS, name)) for kind, make in OF_TOPIC.items()]
+    inbox = [(("topic", kind, inbox_of(name)), make(KEYS, inbox_of(name))) for kind, make in OF_TOPIC.items()]
+    node = [(("node", kind, name), make(KEYS, name)) for kind, make in OF_NODE.items()]
+    other = [(("ticket", name), KEYS.ticket(name)), (("idempotency", name), KEYS.idempotency(name))]
+    fixed = [(("nodes",), KEYS.nodes), (("workers",), KEYS.workers), (("installation",), KEYS.installation)]
+    fixed += [(("demo_feed",), KEYS.demo_feed)]
+    return own + event + topic + inbox + node + other + fixed
+
+
+@given(NAMES, NAMES, st.integers(0, 7), st.integers(0, 7))
+def test_keys_are_injective(name: str, other: str, partition: int, other_partition: int) -> None:
+    meanings: dict[str, tuple[str, ...]] = {}
+    for meaning, key in all_keys(name, partition) + all_keys(other, other_partition):
+        assert meanings.setdefault(key, meaning) == meaning
+
+
+@given(NAMES, NAMES)
+def test_escaping_is_injective_and_leaves_nothing_that_means_something(name: str, other: str) -> None:
+    assert (escape(name) == escape(other)) == (name == other)
+    assert not set(":{}") & set(escape(name))
+
+
+@given(NAMES, NAMES, st.integers(0, 7))
+def test_keys_of_a_partition_share_a_slot(name: str, ref: str, partition: int) -> None:
+    at_home = [make(KEYS, partition) for make in PARTS.values()] + [
+        make(KEYS, partition, ref) for make in OF_EVENT.values()
+    ]
+    assert len({slot_of(key) for key in at_home}) == 1
+    for topic in (name.lstrip(INBOX) or "x", inbox_of(name)):
+        own = [make(KEYS, topic) for make in OF_TOPIC.values()]
+        assert {slot_of(key) for key in own} == {slot_of(KEYS.events(KEYS.partition(topic)))}
+
+
+@given(NAMES)
+def test_keys_of_a_node_share_a_slot(name: str) -> None:
+    assert len({slot_of(make(KEYS, name)) for make in OF_NODE.values()}) == 1
+
+
+@given(NAMES)
+def test_an_inbox_lives_with_its_user(name: str) -> None:
+    assert KEYS.partition(inbox_of(name)) == partition_of(name, 8)
+
+
+@given(NAMES, st.integers(0, 7))
+def test_a_script_finds_a_body_by_its_prefix(ref: str, partition: int) -> None:
+    assert KEYS.body_prefix(partition) + escape(ref) == KEYS.body(partition, ref)
+
+
+@given(NAMES)
+def test_what_a_join_needs_is_the_same_at_once_and_one_by_one(name: str) -> None:
+    for topic in (name, inbox_of(name)):
+        log, meta, routes, bodies = KEYS.listening(topic)
+        assert (log, meta, routes) == (KEYS.log(topic), KEYS.meta(topic), KEYS.routes(topic))
+        assert bodies == KEYS.body_prefix(KEYS.partition(topic))
+
+
+def test_two_installations_share_nothing() -> None:
+    other = Keys("tocsin2", 8)
+    assert other.events(0) != KEYS.events(0)
+    assert other.nodes != KEYS.nodes
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (KEYS.log("news:sport"), r"tocsin:\{\d+\}:topic:news%3Asport:log"),
+        (KEYS.log("@alice"), r"tocsin:\{\d+\}:user:alice:inbox"),
+        (KEYS.node_alive("n1"), r"tocsin:\{node-n1\}:alive"),
+        (KEYS.ticket("ab"), "tocsin:ticket:ab"),
+    ],
+)
+def test_keys_are_readable(key: str, expected: str) -> None:
+    assert re.fullmatch(expected, key)
