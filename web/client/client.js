@@ -153,6 +153,14 @@ export class Tocsin extends Emitter {
   }
 
   /**
+   * Tell the server something that has no answer; lost while there is no connection.
+   * @param {unknown} data
+   */
+  send(data) {
+    this.#feed({ on: "tell", data });
+  }
+
+  /**
    * @param {string} method
    * @param {unknown} [data]
    * @returns {Promise<any>}

@@ -45,9 +45,12 @@ export class Effects {
     this.#commands.push({ id: this.calls.add(call), [call.method]: params });
   }
 
-  /** Answer a ping. */
-  pong() {
-    this.#commands.push({});
+  /**
+   * Say something that has no answer: a message, or `{}` to a ping.
+   * @param {Json} command
+   */
+  say(command) {
+    this.#commands.push(command);
   }
 
   /** Commands so far as one message, or "". */

@@ -14,6 +14,7 @@
  *   | {on: "online"} | {on: "offline"} | {on: "awake"}
  *   | {on: "subscribe", topic: string, needsToken: boolean}
  *   | {on: "unsubscribe", topic: string}
+ *   | {on: "tell", data: unknown}
  *   | {on: "call", key: unknown, method: string, params: Json}} Event
  *
  * @typedef {{do: "authorize", topic: string | null}

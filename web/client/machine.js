@@ -103,6 +103,7 @@ export class Machine {
       case "offline": return this.#linked ? this.#leave(true, codes.OFFLINE, "offline", now) : undefined;
       case "subscribe": return this.#subscribe(event.topic, event.needsToken, now);
       case "unsubscribe": return this.#unsubscribe(event.topic, now);
+      case "tell": return this.state === "connected" ? this.#effects.say({ send: { data: event.data } }) : undefined;
       case "call": return this.#call(event, now);
     }
   }
@@ -287,7 +288,7 @@ export class Machine {
       if (message.kind === "reply") this.#reply(message, now);
       else if (message.kind === "push") this.#push(message.channel, message.push, now);
       else if (message.kind === "malformed") this.#leave(true, codes.MALFORMED, "malformed message", now);
-      else if (this.#pong) this.#effects.pong();
+      else if (this.#pong) this.#effects.say({});
     }
   }
 

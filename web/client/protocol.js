@@ -7,7 +7,8 @@
  * @typedef {Record<string, unknown>} Json
  *
  * @typedef {object} Publication
- * @property {unknown} [data] absent in a tombstone, which only says that an offset is no more
+ * @property {unknown} [data]
+ * @property {boolean} [removed] it was withdrawn: nothing is left of it but its offset
  * @property {number} [offset] place in the topic's history, from 1; absent: it has none
  * @property {Json} [info] of the client that published, if a client did
  *
@@ -38,9 +39,6 @@
  *   | {kind: "push", channel: string, push: Json}
  *   | {kind: "malformed"}} Message
  */
-
-/** Answer to a ping. */
-export const PONG = "{}";
 
 /**
  * Commands to one message.

@@ -226,7 +226,7 @@ export class Topics {
     this.#effects.emit("subscribed", { topic, arrival });
     for (const publication of fresh) this.#deliver(subscription, publication, true);
     if (arrival === "first") return;
-    const count = fresh.filter((publication) => publication.data !== undefined).length;
+    const count = fresh.filter((publication) => !publication.removed).length;
     const { epoch, offset } = subscription;
     this.#effects.emit(arrival === "recovered" ? "recovered" : "resync", { topic, count, epoch, offset });
   }
@@ -236,8 +236,8 @@ export class Topics {
    * @param {Publication} publication
    * @param {boolean} recovered
    */
-  #deliver({ topic, epoch }, { data, info, offset = 0 }, recovered) {
-    if (data === undefined) return;
+  #deliver({ topic, epoch }, { data, info, offset = 0, removed }, recovered) {
+    if (removed) return;
     this.#effects.emit(this.#own.has(topic) ? "inbox" : "publication", { topic, data, info: info ?? null, offset, epoch, recovered });
   }
 

@@ -1,0 +1,76 @@
+/** Building elements. Text goes in as text, so nothing that arrives can become markup. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, string>} [attributes]
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, string | number>} [attributes]
+ * @param {...Node} children
+ * @returns {SVGElementTagNameMap[Tag]}
+ */
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  element.append(...children);
+  return element;
+}
+
+/**
+ * The element that a selector finds; the page's own markup, so that it is there is not in doubt.
+ * @template {Element} Kind
+ * @param {ParentNode} root
+ * @param {string} selector
+ * @param {new () => Kind} kind
+ * @returns {Kind}
+ */
+export function find(root, selector, kind) {
+  const element = root.querySelector(selector);
+  if (!(element instanceof kind)) throw new Error(`no ${selector}`);
+  return element;
+}
+
+/**
+ * Many calls, one run: at the browser's next frame.
+ * @param {() => void} run
+ * @returns {() => void}
+ */
+export function onceAFrame(run) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      run();
+    });
+  };
+}
+
+/**
+ * Starts a CSS animation again from its beginning, at most once a frame.
+ * @param {Element} element
+ * @param {string} name the class that has the animation
+ */
+export function replaying(element, name) {
+  return onceAFrame(() => {
+    element.classList.remove(name);
+    // Reading a size makes the browser notice the removal.
+    void element.getBoundingClientRect();
+    element.classList.add(name);
+  });
+}

@@ -1,0 +1,61 @@
+/** The demo page: two people, one composer, one market, and what they have in common. */
+
+import { Composer } from "./composer.js";
+import { find, onceAFrame, replaying } from "./dom.js";
+import { Latencies, spell } from "./latency.js";
+import { Market } from "./market.js";
+import { Pane } from "./pane.js";
+
+const USERS = ["alice", "bob"];
+const TOPIC = "demo:lobby";
+
+const ring = replaying(find(document, "#bell", SVGSVGElement), "ringing");
+const figures = {
+  count: find(document, "#figure-count", HTMLElement),
+  median: find(document, "#figure-median", HTMLElement),
+  p95: find(document, "#figure-p95", HTMLElement),
+};
+const latencies = new Latencies(500);
+let delivered = 0;
+
+const showFigures = onceAFrame(() => {
+  figures.count.textContent = delivered.toLocaleString("en");
+  figures.median.textContent = spell(latencies.within(0.5));
+  figures.p95.textContent = spell(latencies.within(0.95));
+});
+
+/** @param {number | null} milliseconds */
+function arrived(milliseconds) {
+  delivered += 1;
+  if (milliseconds !== null) latencies.add(milliseconds);
+  showFigures();
+  ring();
+}
+
+const template = find(document, "#pane-template", HTMLTemplateElement);
+const composer = new Composer(find(document, "#composer", HTMLFormElement));
+
+/** @type {Pane[]} */
+const panes = USERS.map((user) => {
+  const markup = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
+  return new Pane({ markup, user, topic: TOPIC, changed: offerRecipients, arrived });
+});
+
+function offerRecipients() {
+  const users = [...new Set(panes.map((pane) => pane.user))];
+  const topics = [...new Set(panes.map((pane) => pane.topic))];
+  composer.offer([
+    ...users.map((name) => ({ kind: /** @type {const} */ ("users"), name })),
+    ...topics.map((name) => ({ kind: /** @type {const} */ ("topics"), name })),
+  ]);
+}
+
+find(document, "#panes", HTMLElement).append(...panes.map((pane) => pane.element));
+offerRecipients();
+new Market(find(document, ".market", HTMLElement), () => [...new Set(panes.map((pane) => pane.user))]);
+
+find(document, "#shell", HTMLElement).textContent = [
+  `curl ${location.origin}/v1/events -H 'Authorization: Bearer dev-key' \\`,
+  `  -H 'Content-Type: application/json' \\`,
+  `  -d '{"type":"hello","to":{"users":["alice"]},"title":"Hello from curl"}'`,
+].join("\n");
