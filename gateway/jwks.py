@@ -80,6 +80,11 @@ def fetch(url: str, clock: Clock) -> bytes:
     return b"".join(parts)
 
 
+def pause_after(failures: int) -> float:
+    """Seconds until the next fetch, after so many failures in a row."""
+    return RETRIES[min(failures, len(RETRIES)) - 1] if failures else LIFETIME
+
+
 class PublishedKeys:
     """One issuer's keys together with our own. `run` keeps them fresh; `want` asks for a fetch before its time."""
 
@@ -126,9 +131,8 @@ class PublishedKeys:
         """Fetch now, then whenever it is time or somebody wants it. Ends when cancelled."""
         while True:
             await self.fetch_once()
-            pause = RETRIES[min(self._failures, len(RETRIES)) - 1] if self._failures else LIFETIME
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(pause_after(self._failures)):
                     await self._wanted.wait()
             except TimeoutError:
                 pass

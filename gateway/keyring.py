@@ -85,16 +85,20 @@ def public_key(pem: bytes, id: str | None = None) -> Key:
 
 def published_key(jwk: Mapping[str, Any]) -> Key | None:
     """A member of a published key set (RFC 7517), or None when it is not one that may sign tokens for us."""
+    algorithm = jwk.get("alg")
     if jwk.get("use", "sig") != "sig" or jwk.get("kty") not in ("RSA", "EC", "OKP"):
+        return None
+    if algorithm is not None and not (isinstance(algorithm, str) and algorithm in ASYMMETRIC):
         return None
     try:
         parsed = PyJWK(dict(jwk))
-        if parsed.algorithm_name not in ASYMMETRIC or hasattr(parsed.key, "private_bytes"):
-            return None
-        id, material = jwk.get("kid"), _long_enough(parsed.algorithm_name, parsed.key)
-        return Key(parsed.algorithm_name, material, id if isinstance(id, str) else None)
+        material = _long_enough(parsed.algorithm_name, parsed.key)
     except (PyJWTError, BadKey):
         return None
+    if parsed.algorithm_name not in ASYMMETRIC or hasattr(material, "private_bytes"):
+        return None
+    id = jwk.get("kid")
+    return Key(parsed.algorithm_name, material, id if isinstance(id, str) else None)
 
 
 def published_keys(document: bytes) -> tuple[Key, ...] | None:

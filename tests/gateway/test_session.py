@@ -10,7 +10,6 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transcripts.replay import Replay, cases
 
 from bus.cursor import Cursor
 from bus.namespaces import Namespaces
@@ -41,6 +40,7 @@ from gateway.effects import (
 from gateway.session import Session, SessionContext, State
 from gateway.wire.codes import Disconnect, Error, Unsubscribed
 from gateway.wire.replies import PING
+from tests.transcripts.replay import Replay, cases
 
 NOW = 1_800_000_000.0
 NAMESPACES = Namespaces(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from transcripts.replay import Replay, cases
+
+from tests.transcripts.replay import Replay, cases
 
 STEPS = {"app", "c", "asks", "answer", "does", "node", "s", "close", "cut", "at"}
 
