@@ -47,7 +47,7 @@ class DeadLetter:
 def parse_name(name: str, keys: Keys) -> tuple[int, str] | None:
     """Partition and id of `partition/id`; None when it is not of that form."""
     partition, slash, letter = name.partition("/")
-    time, dash, number = letter.partition("-")
+    time, _, number = letter.partition("-")
     digits = (partition, time, number or "0")
     if not slash or not all(part.isascii() and part.isdigit() and len(part) <= 20 for part in digits):
         return None
@@ -102,7 +102,7 @@ class Graveyard:
     async def _each(self, commands: Sequence[Sequence[str | int]]) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)
         for command in commands:
-            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            pipeline.execute_command(*command)
         try:
             return list(await pipeline.execute())
         except ResponseError as error:
@@ -116,11 +116,11 @@ def _letter(partition: int, raw: Any) -> DeadLetter:
     own = dict(fields)
     queue, entry, reason, attempts = (own.pop(name, b"") for name in LETTER)
     return DeadLetter(
-        partition,
-        letter.decode(),
-        queue.decode(),
-        entry.decode(),
-        reason.decode(errors="replace"),
-        int(attempts or 0),
-        own,
+        partition=partition,
+        id=letter.decode(),
+        queue=queue.decode(),
+        entry=entry.decode(),
+        reason=reason.decode(errors="replace"),
+        attempts=int(attempts or 0),
+        fields=own,
     )

@@ -6,6 +6,7 @@
 -- Atomic because a crash between the two would lose the entry or send it twice.
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not found then return false end
+if #found[2] <= 8 then return redis.error_reply('ERR nothing was kept of that entry') end
 -- The first eight are the four fields of bury.lua; the rest is the entry as it was.
 local id = redis.call('XADD', KEYS[2], '*', unpack(found[2], 9))
 redis.call('XDEL', KEYS[1], ARGV[1])
