@@ -157,15 +157,20 @@ async def test_what_is_no_key_set_is_a_failure() -> None:
 
 async def test_it_tries_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwks, "RETRIES", (0.001,))
-    issuer, back = Issuer("ES256"), asyncio.Event()
-    issuer.away = True
-    keys = keys_of(issuer)
-    assert keys.want(lambda: setattr(issuer, "away", False))
+    begun = threading.Event()
+
+    class Recovering(Issuer):
+        def fetch(self, url: str, clock: Clock) -> bytes:
+            self.away = self.asked == 0
+            if not self.away:
+                begun.set()
+            return super().fetch(url, clock)
+
+    keys = keys_of(Recovering("ES256"))
     async with running(keys):
-        while not keys.want(back.set):
-            await asyncio.sleep(0)
-        await back.wait()
-    assert keys.fresh
+        assert await asyncio.to_thread(begun.wait, 5)
+        await asked(keys)  # the second fetch is over, or is so now
+        assert keys.fresh
 
 
 def test_attempts_and_refreshes_have_their_times() -> None:
@@ -264,10 +269,10 @@ def test_one_that_drips() -> None:
     clock = Hands()
 
     def respond(handler: BaseHTTPRequestHandler) -> None:
+        clock.now += jwks.TIMEOUT + 1
         handler.send_response(200)
         handler.end_headers()
         handler.wfile.write(b"x")
-        clock.now += jwks.TIMEOUT + 1
 
     with serving(respond) as url, pytest.raises(FetchFailed):
         fetch(url, clock)
