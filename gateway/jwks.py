@@ -32,6 +32,9 @@ MAX_DOCUMENT: Final = 262_144
 MAX_WAITING: Final = 10_000
 """Most callers that wait for one fetch."""
 
+SLICE: Final = 100
+"""How many of them go on before the loop may do something else: each has a signature to check."""
+
 Fetch = Callable[[str, Clock], bytes]
 
 
@@ -153,5 +156,7 @@ class PublishedKeys:
             self._fetched_at = self._clock.monotonic()
             self.ring = KeyRing((*self._own, *keys), growing=True)
         waiting, self._waiting = self._waiting, []
-        for on_ready in waiting:
+        for number, on_ready in enumerate(waiting, 1):
             on_ready()
+            if number % SLICE == 0:
+                await asyncio.sleep(0)

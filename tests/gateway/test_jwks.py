@@ -115,7 +115,7 @@ async def test_a_storm_of_unknown_names_costs_one_fetch() -> None:
     keys = keys_of(issuer, clock)
     issuer.open.clear()
     async with running(keys):
-        waiting = [asyncio.Event() for _ in range(50)]
+        waiting = [asyncio.Event() for _ in range(250)]
         assert all([keys.want(event.set) for event in waiting])
         issuer.open.set()
         async with asyncio.timeout(5):
