@@ -205,6 +205,9 @@ class Service:
     ) -> None:
         """Begin a stream that only listens: the inbox and some topics, each from its cursor on."""
         session = connection.session
+        if isinstance(self._admit_user(claims.user), Denied):
+            connection.close(Disconnect.CONNECTION_LIMIT)
+            return
         session.adopt(claims)
         self._authenticated(connection)
         for topic in (inbox_of(claims.user), *topics):

@@ -310,6 +310,22 @@ async def test_a_token_may_grant_a_topic(redis_server: EmbeddedRedis, keys: Keys
         assert (await stream.data("tocsin.ready"))["topics"] == ["inbox", "secret:a"]
 
 
+async def test_a_user_has_so_many_connections(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with (
+        serving(redis_server.url, keys, connections_per_user=1) as (node, port),
+        Stream.get(port, "/sse", **bearer()) as stream,
+    ):
+        await stream.event("tocsin.ready")
+        async with Stream.get(port, "/sse", **bearer()) as second:
+            assert (await second.data("tocsin.disconnect"))["code"] == Disconnect.CONNECTION_LIMIT.value.code
+            assert second.browser.retry == 60_000
+            await second.rest()
+            assert second.ended
+        async with Stream.get(port, "/sse", **bearer("bob")) as other:
+            await other.event("tocsin.ready")
+        assert node.stats.authenticated >= 1
+
+
 async def test_pages_of_allowed_origins_alone(redis_server: EmbeddedRedis, keys: Keys) -> None:
     async with serving(redis_server.url, keys, allowed_origins=(PAGE,)) as (_, port):
         async with Stream.get(port, "/sse", Origin=PAGE, **bearer()) as stream:
