@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from bus.namespaces import WHO, Namespaces
+from bus.settings import BadSetting
 from gateway.rights import (
     Standing,
     history_error,
@@ -58,6 +59,10 @@ def test_names(topic: str, error: Error | None) -> None:
     ],
 )
 def test_rules(who: str, standing: Standing, rule: str, check: Check, shut: Error) -> None:
+    if (rule, who) == ("subscribe", "subscriber"):
+        with pytest.raises(BadSetting):
+            Namespaces({"a": {rule: who}})
+        return
     namespaces = Namespaces({"a": {rule: who}})
     expected: dict[str, Error | None] = {
         "nobody": shut,
