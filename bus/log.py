@@ -39,6 +39,7 @@ FIELDS: Final = (
 """Everything a log line may carry beside its text: ids, numbers, and reasons that are ours."""
 MAX_VALUE: Final = 300
 """Longest text written of one value, in characters."""
+_LOOKED_AT: Final = 4 * MAX_VALUE
 OURS: Final = ("bus", "gateway", "fanout", "tocsin", "__main__")
 ACCESS: Final = "uvicorn.access"
 
@@ -100,6 +101,9 @@ class JsonLines(logging.Formatter):
 
 def scrub(text: str) -> str:
     """The text without tokens, addresses and query strings, and not longer than `MAX_VALUE`."""
+    if len(text) > _LOOKED_AT:
+        # Between two words, for half an address would not be known as one. What has no words is not a text of ours.
+        text = text[:_LOOKED_AT].rpartition(" ")[0] + " …"
     for pattern, instead in _SCRUBBED:
         text = pattern.sub(instead, text)
     return text[:MAX_VALUE]
