@@ -32,6 +32,7 @@ class Namespace:
     history_size: int = 100
     """How many publications a topic keeps; 0 keeps none, so nothing can be recovered."""
     history_ttl: int = 300
+    """How long a topic's history is kept after its last publication."""
 
     @property
     def recoverable(self) -> bool:

@@ -18,6 +18,7 @@ class FanoutSettings(BusSettings):
     worker_ttl: float = 3.0
     """How long a worker counts as alive after its last heartbeat."""
     lease_ttl: float = 3.0
+    """How long a partition stays with a worker that does not renew its lease."""
     batch: int = 100
     """Most entries taken from a partition at a time, at most 1000."""
     keep_acked: float = 60.0
@@ -25,7 +26,9 @@ class FanoutSettings(BusSettings):
     dedupe_ttl: int = 86_400
     """How long an event is remembered by source and id, so that its repeat has no second effect."""
     inbox_size: int = 1_000
+    """Most notifications kept in an inbox."""
     inbox_ttl: int = 30 * 86_400
+    """How long an inbox is kept after its last notification."""
     dead_size: int = 10_000
     """Most dead letters kept per partition."""
     node_stream: int = 100_000

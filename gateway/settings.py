@@ -16,7 +16,9 @@ class GatewaySettings(BusSettings):
     """Sizes in bytes, times in seconds."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all of this machine's."""
     port: int = 8000
+    """Of HTTP and WebSocket alike; TLS ends at a proxy in front."""
     workers: int = 1
     """Processes on this port, each a node of its own."""
     dev: bool = False
@@ -30,25 +32,33 @@ class GatewaySettings(BusSettings):
     token_jwks_url: str = ""
     """Where the issuer publishes its keys; fetched, cached, and never taken from a token."""
     token_issuer: str = "tocsin"
+    """What `iss` of every token must be."""
     token_audience: str = "tocsin"
+    """What `aud` of every token must be, or hold."""
     token_leeway: float = 10.0
+    """How far clocks may be apart when `exp` and `nbf` are judged."""
     allowed_origins: tuple[str, ...] = ()
     """Origins of pages that may connect, exact, such as https://app.example; the node's own is always allowed."""
     api_keys: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """`[gateway.api_keys.NAME]` with `sha256` (hex of the key) and `scopes` (events, admin)."""
     namespaces: Mapping[str, Any] = field(default_factory=dict)
-    """`[gateway.namespaces.NAME]` with the rules of gateway/namespaces.py."""
+    """Rules of topics by the part before the colon, best as `[namespaces.NAME]` for all roles."""
 
     # What a connection may cost
     header_bytes: int = 16_384
+    """Largest head of an HTTP request."""
     header_timeout: float = 10.0
+    """How long a head may take to arrive."""
     message_bytes: int = 65_536
+    """Largest message of a client."""
     body_bytes: int = 1_048_576
     """Largest body of an HTTP request; one event may have 64 KiB."""
     connect_timeout: float = 10.0
     """How long a connection may stay without a `connect`."""
     ping_interval: float = 25.0
+    """How often a client is pinged."""
     pong_timeout: float = 8.0
+    """How long it may take to answer."""
     outbox_bytes: int = 1_048_576
     """How much may wait for one connection."""
     outbox_seconds: float = 15.0
@@ -58,21 +68,25 @@ class GatewaySettings(BusSettings):
     subscriptions: int = 128
     """Per connection."""
     connections_per_user: int = 64
+    """On one node; one more is refused."""
     connections_per_address: int = 0
     """0: no limit, for a proxy in front makes all addresses one."""
     messages_per_second: int = 50
     """Per connection, averaged over two seconds."""
     max_unauthenticated: int = 20_000
+    """Connections of a node that have not connected yet; one more is refused."""
     drain_seconds: float = 10.0
     """Over how long connections are closed on SIGTERM."""
 
     # How it talks to the bus
     node_ttl: float = 10.0
+    """How long a node counts as alive after its last heartbeat."""
     node_stream: int = 100_000
     """Most entries kept for a node that does not read."""
     position_check: float = 40.0
     """Every topic's position is compared with its log this often."""
     presence_ttl: float = 60.0
+    """How long a client stays present after its node last said so."""
 
 
 def load(environ: Mapping[str, str] | None = None) -> GatewaySettings:

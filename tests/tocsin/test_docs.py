@@ -1,0 +1,153 @@
+"""The documents: tables say what the code says, links lead somewhere, and the tour in the README works as typed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tocsin_system import LIMIT, Dev, clean_environ, dev
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_tables_are_what_the_code_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert generator().main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_every_setting_has_a_meaning() -> None:
+    rows = [
+        line
+        for line in (ROOT / "docs" / "configuration.md").read_text().splitlines()
+        if line.startswith("| `") and line.rstrip(" |").endswith("`")
+    ]
+    assert rows == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    assert [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()] == []
+
+
+def test_decisions_are_numbered_and_dated() -> None:
+    for number, page in enumerate(sorted((ROOT / "docs" / "decisions").glob("*.md")), 1):
+        assert page.name.startswith(f"{number:04}-")
+        title, _, date = page.read_text().splitlines()[:3]
+        assert title.startswith(f"# {number}. ")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d, (accepted|replaced by \d+)", date)
+
+
+# The tour --------------------------------------------------------------------------------------------------------
+
+
+def blocks() -> list[str]:
+    """The commands of the tour, in their order, as the reader would paste them."""
+    tour = (ROOT / "README.md").read_text().split("## Five minutes")[1].split("## Who may what")[0]
+    return re.findall(r"^```sh\n(.*?)^```", tour, re.DOTALL | re.MULTILINE)
+
+
+def here(text: str, system: Dev) -> str:
+    """A block for a system that is not on port 8000, with what it installs already there."""
+    text = text.replace("http://127.0.0.1:8000/", system.page).replace("ws://127.0.0.1:8000/", "ws" + system.page[4:])
+    return text.replace("pip install --quiet centrifuge-python\n", "")
+
+
+def shell(text: str, system: Dev, folder: Path) -> subprocess.Popen[str]:
+    environ = clean_environ({"TOCSIN_DATA": str(system.folder)})
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    return subprocess.Popen(
+        ["bash", "-euc", here(text, system)],
+        cwd=folder,
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def said(text: str, system: Dev, folder: Path) -> str:
+    """What a command that ends prints."""
+    with shell(text, system, folder) as process:
+        out, _ = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0, out
+        return out
+
+
+def hears_everything(listener: str, system: Dev, folder: Path) -> None:
+    """A listener of the tour prints what is sent to Alice's inbox, and what is sent to the lobby."""
+    lines: list[str] = []
+    with shell(listener, system, folder) as process:
+        output = process.stdout
+        assert output is not None
+        reader = threading.Thread(target=lambda: lines.extend(iter(output.readline, "")))
+        reader.start()
+        try:
+            for _ in range(40):  # it says nothing when it begins to listen, so something is sent until it hears
+                system.tocsin("publish", "--user", "alice", "--title", "To Alice")
+                system.tocsin("publish", "--topic", "demo:lobby", "--title", "To all")
+                heard = "".join(lines)
+                if "To Alice" in heard and "To all" in heard:
+                    return
+                assert process.poll() is None, heard
+            raise AssertionError(f"it heard only: {lines}")
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            reader.join()
+
+
+@pytest.mark.slow
+def test_the_tour_sends_as_typed(tmp_path: Path) -> None:
+    activate, curl, publish, xadd, buried, *_ = blocks()
+    assert activate == ". .venv/bin/activate\n"
+    with dev(tmp_path / "data") as system:
+        assert '"id":' in said(curl, system, tmp_path)
+        assert said(publish, system, tmp_path).startswith("accepted ")
+        alice, position = said(xadd, system, tmp_path).splitlines()
+        assert alice.split()[-1] in xadd
+        assert re.fullmatch(r"\d+-\d+", position)
+        said(buried.splitlines()[0], system, tmp_path)
+        while "is not valid JSON" not in (listed := said(buried.splitlines()[1], system, tmp_path)):
+            assert listed == "nothing is buried\n"
+
+
+@pytest.mark.slow
+@pytest.mark.sdk
+@pytest.mark.parametrize("number", [5, 7], ids=["curl", "python"])
+def test_the_tour_listens_as_typed(tmp_path: Path, number: int) -> None:
+    with dev(tmp_path / "data") as system:
+        hears_everything(blocks()[number], system, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.sdk
+@pytest.mark.node
+def test_the_tour_listens_in_javascript_as_typed(tmp_path: Path) -> None:
+    modules = ROOT / "tests" / "sdk" / "node_modules"
+    if not (modules / "centrifuge").exists() or not shutil.which("node"):
+        pytest.skip("the JavaScript SDK is not installed: make install-node")
+    (tmp_path / "try").mkdir()
+    (tmp_path / "try" / "node_modules").symlink_to(modules)
+    install, _, script = blocks()[6].partition("\n")
+    assert "npm install centrifuge ws" in install
+    with dev(tmp_path / "data") as system:
+        hears_everything("cd try\n" + script, system, tmp_path)
