@@ -118,18 +118,17 @@ def close_frame(code: int | None, reason: str = "") -> bytes:
 def only_text(data: bytes, limit: int) -> bytes | None:
     """The payload, if `data` is exactly one whole text frame in order, of at most `limit` bytes; else None, which
     says nothing about the data but that a `Parser` has to look."""
-    length = len(data) - 6
-    if length < 0 or data[0] != 0x80 | TEXT or length > limit:
+    length, mask = len(data) - 6, 2
+    if length < 0 or data[0] != 0x80 | TEXT:
         return None
     if length < 126:
-        if data[1] != 0x80 | length:
-            return None
-        payload = apply_mask(data[6:], data[2:6])
+        announced = data[1] & 0x7F if data[1] & 0x80 else -1
     else:
-        length -= 2
-        if data[1] != 0xFE or length < 126 or int.from_bytes(data[2:4], "big") != length:
-            return None
-        payload = apply_mask(data[8:], data[4:8])
+        length, mask = length - 2, 4
+        announced = int.from_bytes(data[2:4], "big") if data[1] == 0xFE else -1
+    if announced != length or length > limit or (mask == 4 and length < 126):
+        return None
+    payload = apply_mask(data[mask + 4 :], data[mask : mask + 4])
     return payload if payload.isascii() or _is_utf8(payload) else None
 
 

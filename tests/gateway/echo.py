@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -114,9 +115,19 @@ class Served:
     port: int
     protocol: type[GatewayProtocol]
     state: ServerState
+    clients: list[Raw] = field(default_factory=list)
 
-    async def client(self) -> Raw:
-        return Raw(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def client(self, sock: socket.socket | None = None) -> Raw:
+        """Dropped at the end, if it does not go by itself. `sock`: one connected already."""
+        where = {"sock": sock} if sock else {"host": "127.0.0.1", "port": self.port}
+        self.clients.append(Raw(*await asyncio.open_connection(**where)))
+        return self.clients[-1]
+
+    async def empty(self) -> None:
+        """Wait until uvicorn has no connection."""
+        async with asyncio.timeout(10):
+            while self.state.connections:  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0)
 
     async def websocket(self) -> Raw:
         """A client whose handshake is done."""
@@ -142,16 +153,17 @@ async def serving(
     state = ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: protocol(config, state, {}, loop), "127.0.0.1", 0)
+    served = Served(server.sockets[0].getsockname()[1], protocol, state)
     try:
-        yield Served(server.sockets[0].getsockname()[1], protocol, state)
+        yield served
     finally:
         server.close()
+        for client in served.clients:
+            client.writer.transport.abort()
         for one in (*service.connections, *state.connections):
             one.abort()
         await service.until(lambda: not service.connections)
-        async with asyncio.timeout(10):
-            while state.connections:
-                await asyncio.sleep(0)
+        await served.empty()
 
 
 class Raw:
@@ -163,6 +175,13 @@ class Raw:
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
+
+    async def flood(self, data: bytes, *, seconds: float) -> None:
+        """Send it again and again. Raises TimeoutError at the end of the time, or what ends the connection."""
+        async with asyncio.timeout(seconds):
+            while True:
+                await self.send(data)
+                await asyncio.sleep(0)
 
     async def ask(self, data: bytes) -> bytes:
         """Send a request and read one response head."""
@@ -194,9 +213,9 @@ class Raw:
         async with asyncio.timeout(15):
             return await self.reader.read()
 
-    async def gone(self) -> None:
+    def go(self) -> None:
+        """Leave without a word."""
         self.writer.close()
-        await self.writer.wait_closed()
 
 
 def masked(payload: bytes, opcode: int = Opcode.TEXT, *, fin: bool = True) -> bytes:

@@ -1,0 +1,50 @@
+"""The sweep: one timer for all, in order, and none while there is nothing to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.sweep import GRAIN, Sweep
+
+
+async def test_who_stays_too_long_is_ended_in_order() -> None:
+    ended: list[str] = []
+    done = asyncio.Event()
+
+    def end(item: str) -> None:
+        ended.append(item)
+        if item == "last":
+            done.set()
+
+    sweep: Sweep[str] = Sweep(0.05, end)
+    for item in ("a", "b", "c"):
+        sweep.add(item)
+    sweep.discard("b")
+    sweep.discard("b")
+    await asyncio.sleep(0.02)
+    sweep.add("last")
+    sweep.add("last")
+    assert len(sweep) == 3
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert ended == ["a", "c", "last"]
+    assert len(sweep) == 0
+
+
+async def test_the_timer_stops_with_the_last_and_starts_again() -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    sweep: Sweep[str] = Sweep(0.01, lambda item: ended.set())
+    for item in ("a", "b"):
+        ended.clear()
+        sweep.add(item)
+        async with asyncio.timeout(5):
+            await ended.wait()
+        assert sweep._timer is None
+    start = loop.time()
+    ended.clear()
+    sweep.add("gone")
+    sweep.discard("gone")
+    await asyncio.sleep(0.02)
+    assert sweep._timer is None
+    assert not ended.is_set()
+    assert loop.time() - start < GRAIN
