@@ -9,6 +9,12 @@ BusError
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+_IN_SCRIPT: Final = re.compile(r"^(?:ERR Error running script \(call to \w+\): )?(?:@user_script: ?\d+: )+-?")
+"""What Redis before 7 puts in front of the error of a command that a script ran."""
+
 
 class BusError(Exception):
     """Base of all."""
@@ -26,6 +32,7 @@ class Refused(BusError):
     """Redis answered with an error."""
 
     def __init__(self, message: str) -> None:
+        message = _IN_SCRIPT.sub("", message, count=1)
         self.code = message.split(" ", 1)[0]
         super().__init__(message)
 

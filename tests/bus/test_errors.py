@@ -20,6 +20,20 @@ def test_what_passes(code: str) -> None:
     assert refused.passing
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "ERR Error running script (call to f_8ad): @user_script:16: @user_script: 16: -OOM command not allowed",
+        "@user_script: 29: -OOM command not allowed",
+        "OOM command not allowed",
+    ],
+)
+def test_an_error_inside_a_script_is_the_same_on_every_redis(message: str) -> None:
+    refused = Refused(message)
+    assert refused.code == "OOM"
+    assert str(refused) == "OOM command not allowed"
+
+
 @pytest.mark.parametrize("message", ["WRONGTYPE Operation", "NOPERM x", "ERR unknown command", "OOMPH x", ""])
 def test_what_does_not(message: str) -> None:
     assert not Refused(message).passing
