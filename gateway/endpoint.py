@@ -25,7 +25,13 @@ PREFLIGHT_SECONDS: Final = "7200"
 ALLOWED_HEADERS: Final = "Authorization, Content-Type, Last-Event-ID"
 
 
-class Backend(Application, Protocol):
+class OriginRule(Protocol):
+    """Which pages may call. See `gateway.service.Service`."""
+
+    def origin_allowed(self, origin: str | None, host: str) -> bool: ...
+
+
+class Backend(Application, OriginRule, Protocol):
     """What the HTTP transports need of the service behind them. See `gateway.service.Service`."""
 
     def authenticate(self, token: str, on_answer: Callable[[Verified | Denied | Failed], None]) -> None: ...
@@ -38,7 +44,7 @@ class Backend(Application, Protocol):
 class Endpoint:
     """One path, as an ASGI application: a handler for each method, and a refusal for every other."""
 
-    def __init__(self, service: Backend, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, service: OriginRule, handlers: Mapping[str, Handler]) -> None:
         self._service, self._handlers = service, handlers
         self._methods = ", ".join((*handlers, "OPTIONS"))
 
@@ -71,13 +77,13 @@ class Endpoint:
         return Response(status_code=204, headers=headers)
 
 
-def origin_allowed(request: Request, service: Backend) -> bool:
+def origin_allowed(request: Request, service: OriginRule) -> bool:
     """Whether the page that sent the request may; a request that names several origins is nobody's."""
     origins = request.headers.getlist("origin")
     return len(origins) < 2 and service.origin_allowed(origins[0] if origins else None, request.headers.get("host", ""))
 
 
-def cors(request: Request, service: Backend) -> dict[str, str]:
+def cors(request: Request, service: OriginRule) -> dict[str, str]:
     """The headers that let a page of an allowed origin read the answer."""
     headers = {"Vary": "Origin"}
     if (origin := request.headers.get("origin")) and origin_allowed(request, service):

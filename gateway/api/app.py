@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bus.clock import Clock
 from bus.keys import Keys
 from bus.pipe import Pipe
-from gateway.api import events, ticket
+from gateway.api import events
 from gateway.api.events import Events
 from gateway.api.keys import ApiKeys
 from gateway.api.openapi import Documents
@@ -30,6 +30,7 @@ from gateway.api.problem import Kind, Refusal, problem
 from gateway.api.ticket import Authenticate, Tickets
 from gateway.ingest import Ingest
 from gateway.metrics import ApiStats
+from gateway.origins import Origins
 from gateway.settings import GatewaySettings
 from gateway.stats import Stats
 
@@ -63,12 +64,12 @@ def routes(parts: ApiParts) -> list[BaseRoute]:
     accepting = Events(
         parts.ingest, ApiKeys(settings.api_keys), parts.clock, parts.api_stats, body_limit=settings.body_bytes
     )
-    tickets = Tickets(parts.pipe, parts.keys, parts.authenticate)
+    tickets = Tickets(parts.pipe, parts.keys, parts.authenticate, Origins(settings.allowed_origins))
     ops = Ops(parts.probe, parts.stats, parts.ingest.stats, parts.api_stats)
     documents = Documents(settings)
     return [
         Route(events.PATH, accepting.post, methods=["POST"]),
-        Route(ticket.PATH, tickets.post, methods=["POST"]),
+        tickets.route(),
         Route("/healthz", ops.healthz),
         Route("/readyz", ops.readyz),
         Route("/metrics", ops.metrics),

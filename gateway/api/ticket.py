@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from secrets import token_urlsafe
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from bus.errors import BusError
 from bus.keys import Keys
@@ -16,6 +18,8 @@ from bus.pipe import Pipe
 from gateway.api.keys import bearer, unauthenticated
 from gateway.api.problem import Refusal, unavailable
 from gateway.effects import Claims, Denied, Failed, Verified
+from gateway.endpoint import Endpoint
+from gateway.origins import Origins
 from gateway.tickets import PREFIX, TTL, digest, is_ticket, pack
 from gateway.wire.codes import Error
 
@@ -23,37 +27,59 @@ PATH: Final = "/v1/ticket"
 MAX_TOKEN: Final = 8_192
 """Longest token looked at, in characters."""
 
+VERIFY_SECONDS: Final = 5.0
+
 Authenticate = Callable[[str, Callable[[Verified | Denied | Failed], None]], None]
 """What a token grants, told by a callback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Which pages may ask for a ticket: those that may connect with it."""
+
+    origins: Origins
+
+    def origin_allowed(self, origin: str | None, host: str) -> bool:
+        """Whether a page of this origin may."""
+        return self.origins.allowed(origin, host)
 
 
 class Tickets:
     """The endpoint."""
 
-    def __init__(self, pipe: Pipe, keys: Keys, authenticate: Authenticate) -> None:
+    def __init__(self, pipe: Pipe, keys: Keys, authenticate: Authenticate, origins: Origins) -> None:
         self._pipe = pipe
         self._keys = keys
         self._authenticate = authenticate
+        self._pages = Pages(origins)
 
-    async def post(self, request: Request) -> Response:
+    def route(self) -> Route:
+        """Its route, open to pages of other sites."""
+        return Route(PATH, Endpoint(self._pages, {"POST": self.post}))
+
+    async def post(self, request: Request) -> Response | Refusal:
         """Give a ticket for the token in `Authorization: Bearer`."""
         token = bearer(request.headers)
         if token is None or len(token) > MAX_TOKEN or is_ticket(token):
-            return unauthenticated("give a token as Authorization: Bearer").response()
+            return unauthenticated("give a token as Authorization: Bearer")
         claims = await self._claims(token)
         if isinstance(claims, Refusal):
-            return claims.response()
+            return claims
         ticket = PREFIX + token_urlsafe(32)
         try:
             await self._pipe.ask("SET", self._keys.ticket(digest(ticket)), pack(claims), "EX", TTL, "NX")
         except BusError:
-            return unavailable("tickets cannot be kept now").response()
+            return unavailable("tickets cannot be kept now")
         return JSONResponse({"ticket": ticket, "expires_in": TTL})
 
     async def _claims(self, token: str) -> Claims | Refusal:
         answered: asyncio.Future[Verified | Denied | Failed] = asyncio.get_running_loop().create_future()
         self._authenticate(token, lambda answer: None if answered.done() else answered.set_result(answer))
-        answer = await answered
+        try:
+            async with asyncio.timeout(VERIFY_SECONDS):
+                answer = await answered
+        except TimeoutError:
+            return unavailable("tokens cannot be checked now")
         if isinstance(answer, Verified):
             return answer.claims
         if isinstance(answer.error, Error) and answer.error.value.temporary:
