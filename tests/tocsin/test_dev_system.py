@@ -171,3 +171,18 @@ def test_a_redis_that_does_not_answer_is_told(tmp_path: Path) -> None:
     assert code == UNAVAILABLE
     assert "TOCSIN_REDIS_URL" in said
     assert "secret" not in said
+
+
+def test_a_role_of_its_own_is_refused_as_clearly(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as redis, socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = tocsin("gateway", check=False, environ={"TOCSIN_PORT": port, "TOCSIN_REDIS_URL": redis.url})
+        assert (ran.returncode, ran.stderr.count("\n")) == (CONFIG, 1)
+        assert "the port is taken" in ran.stderr
+        with Redis.from_url(redis.url) as client:
+            client.config_set("maxmemory-policy", "volatile-lru")
+        for role in ("gateway", "fanout"):
+            ran = tocsin(role, check=False, environ={"TOCSIN_PORT": "0", "TOCSIN_REDIS_URL": redis.url})
+            assert ran.returncode == CONFIG, ran.stderr
+            assert "CONFIG SET maxmemory-policy noeviction" in ran.stderr
+            assert "Traceback" not in ran.stderr
