@@ -81,12 +81,15 @@ class EventStream:
         self._on_publication = on_publication
         self._last_id = ""
         self._socket: socket.socket | None = None
+        self._ready = False
+        self.unrecovered = 0
+        """How often the server said that it could not give what was missed."""
         self._chunked = False
         self._dechunker = Dechunker()
         self._parser = Parser()
 
     def connect(self) -> None:
-        """Open the stream where the last one ended. Raises `Refused`, `Gone` and `OSError`."""
+        """Open the stream where the last one ended, and take what was missed. Raises `Refused`, `Gone`, `OSError`."""
         self.drop()
         host, port = self._address
         fields = {"Host": f"{host}:{port}", "Accept": "text/event-stream", "Authorization": f"Bearer {self._token}"}
@@ -102,26 +105,34 @@ class EventStream:
             raise Refused(answer.partition(b"\r\n")[0].decode(errors="replace"))
         self._chunked = b"transfer-encoding: chunked" in answer.lower()
         self._dechunker, self._parser = Dechunker(), Parser()
+        self._ready = False
         self._on_bytes(early)
+        deadline = time.monotonic() + ANSWER
+        while not self._ready:
+            if time.monotonic() > deadline:
+                raise Refused("the stream was not ready in time")
+            self._take(deadline - time.monotonic())
 
     def pump(self, seconds: float) -> None:
         """Take what comes within `seconds`. Raises `Gone`."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if self._socket is None:
-                raise Gone
-            if not select.select([self._socket], [], [], left)[0]:
-                return
-            data = self._socket.recv(1 << 16)
-            if not data:
-                raise Gone
-            self._on_bytes(data)
+            self._take(left)
 
     def drop(self) -> None:
         """Lose the connection, if there is one."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _take(self, seconds: float) -> None:
+        if self._socket is None:
+            raise Gone
+        if select.select([self._socket], [], [], max(0.0, seconds))[0]:
+            data = self._socket.recv(1 << 16)
+            if not data:
+                raise Gone
+            self._on_bytes(data)
 
     def _on_bytes(self, data: bytes) -> None:
         for event in self._parser.feed(self._dechunker.feed(data) if self._chunked else data):
@@ -132,7 +143,7 @@ class EventStream:
             raise Gone
 
     def _on_event(self, event: Event) -> None:
-        if event.data:
-            said = json.loads(event.data)
-            if isinstance(said, dict) and said.get("type") == "load":
-                self._on_publication(said["data"])
+        if event.name == "message" and event.data:
+            self._on_publication(json.loads(event.data)["data"]["data"])
+        self._ready = self._ready or event.name == "tocsin.ready"
+        self.unrecovered += event.name == "tocsin.resync"

@@ -99,6 +99,10 @@ class Receiver:
         self._on_delivery = on_delivery
         self._ledgers: dict[str, Ledger] = {}
 
+    def stand(self) -> dict[str, int]:
+        """A number for each lane after which everything is still to come, for whoever is subscribed by now."""
+        return {name: lane.sent + lane.busy for name, lane in self._world.lanes.items()}
+
     def follow(self, lane: str, position: int) -> None:
         """From now on this person is owed everything after `position`; following again changes nothing."""
         self._ledgers.setdefault(lane, Ledger(position))

@@ -1,13 +1,15 @@
 /* A WebSocket client that opens many connections and drains them, so lean that the server saturates first.
  *
  *   drain --port P --path /x --connections N [--host 127.0.0.1] [--window 200] [--sources 4]
- *         [--hello FILE --replies R] [--stamp '"ts":'] [--life SECONDS]
+ *         [--hello FILE --replies R] [--stamp '"ts":'] [--nap MICROSECONDS] [--life SECONDS]
  *
  * The first # in the path becomes the connection's number, from 0.
  * FILE has one line per connection: the text it sends once upgraded; a tab in it goes out as a newline. A connection is
  * ready after R objects that begin {"id": (or, with R = 0, after the 101). Anything else counts as a message; several
  * joined by newlines in one frame count each. {} and protocol pings are answered. With --stamp the number behind that
- * text is the producer's CLOCK_MONOTONIC in nanoseconds, and the latency of every message is kept.
+ * text is the producer's CLOCK_MONOTONIC in nanoseconds, and the latency of every message is kept. With --nap it sleeps
+ * so long between two polls: a client that sleeps in epoll is woken by the server's write, which on one machine adds
+ * the cost of waking it to the cost of writing.
  *
  * Commands on stdin: `report`, `reset`, `wait MESSAGES MILLISECONDS`, `samples`, `quit`. Each answers with one JSON
  * line on stdout; a `ready` line comes by itself when all connections are ready or failed. End of input means quit.
@@ -42,8 +44,8 @@ struct connection {
     char *rest;
 };
 
-static struct { const char *host, *path, *hello, *stamp; int port, connections, window, sources, replies, life; } option =
-    { "127.0.0.1", "/", NULL, NULL, 0, 1, 200, 4, 0, 600 };
+static struct { const char *host, *path, *hello, *stamp; int port, connections, window, sources, replies, nap, life; } option =
+    { "127.0.0.1", "/", NULL, NULL, 0, 1, 200, 4, 0, 0, 600 };
 
 static struct connection *all;
 static char **hello;
@@ -288,7 +290,8 @@ static void read_hello(void) {
 static void read_options(int argc, char **argv) {
     static const struct option known[] = {
         { "host", 1, 0, 'h' }, { "port", 1, 0, 'p' }, { "path", 1, 0, 'u' }, { "connections", 1, 0, 'n' }, { "window", 1, 0, 'w' },
-        { "sources", 1, 0, 's' }, { "hello", 1, 0, 'f' }, { "replies", 1, 0, 'r' }, { "stamp", 1, 0, 't' }, { "life", 1, 0, 'l' }, { 0 } };
+        { "sources", 1, 0, 's' }, { "hello", 1, 0, 'f' }, { "replies", 1, 0, 'r' }, { "stamp", 1, 0, 't' }, { "nap", 1, 0, 'z' },
+        { "life", 1, 0, 'l' }, { 0 } };
     int c;
     while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) switch (c) {
         case 'h': option.host = optarg; break;
@@ -300,6 +303,7 @@ static void read_options(int argc, char **argv) {
         case 'f': option.hello = optarg; break;
         case 'r': option.replies = atoi(optarg); break;
         case 't': option.stamp = optarg; break;
+        case 'z': option.nap = atoi(optarg); break;
         case 'l': option.life = atoi(optarg); break;
         default: exit(2);
     }
@@ -337,6 +341,7 @@ int main(int argc, char **argv) {
     began = now_ns();
     for (;;) {
         after_turn();
+        if (option.nap && announced) usleep((useconds_t)option.nap);
         int count = epoll_wait(poller, events, 512, poll_timeout(now_ns()));
         for (int i = 0; i < count; i++) {
             struct connection *c = events[i].data.ptr;

@@ -42,6 +42,8 @@ class Plan:
     replies: int = 0
     window: int = 200
     stamp: str | None = None
+    nap: int = 0
+    """Microseconds between two polls, so that the server's writes do not pay for waking the client."""
     life: int = 300
 
     def arguments(self) -> list[str]:
@@ -54,6 +56,7 @@ class Plan:
             "replies": self.replies,
             "window": self.window,
             "stamp": self.stamp,
+            "nap": self.nap,
             "life": self.life,
         }
         return [f"--{name}={value}" for name, value in given.items() if value is not None]

@@ -85,6 +85,8 @@ class Client:
         """Until `quit`, end of input, or the end of its life."""
         while True:
             self._after_turn()
+            if self.options.nap and self.announced:
+                time.sleep(self.options.nap / 1e6)
             for number, event in self.poller.poll(self._timeout(), 512):
                 if number == 0:
                     self._on_stdin()
@@ -262,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--path", default="/")
-    numbers = {"port": 0, "connections": 1, "window": 200, "sources": 4, "replies": 0, "life": 600}
+    numbers = {"port": 0, "connections": 1, "window": 200, "sources": 4, "replies": 0, "nap": 0, "life": 600}
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--hello")

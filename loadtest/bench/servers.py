@@ -264,7 +264,7 @@ class Tocsin(Server):
     def loop_blocked(self) -> float | None:
         _, text = self._http.get("/metrics")
         for line in text.splitlines():
-            if line.startswith("tocsin_loop_blocked_seconds_max"):
+            if line.startswith("tocsin_gateway_loop_blocked_seconds_max"):
                 return float(line.split()[-1])
         return None
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from loadtest.eventstream import Dechunker, Event, EventStream, Parser
 from loadtest.listener import Gone, Refused
+from tests.loadtest.answering import answering
 
 
 def chunk(data: bytes) -> bytes:
@@ -18,8 +19,12 @@ def chunk(data: bytes) -> bytes:
 
 
 def event(number: int) -> bytes:
-    said = {"id": "x", "type": "load", "data": {"number": number}}
+    said = {"topic": "t:x", "data": {"id": "x", "type": "load", "data": {"number": number}}}
     return b": hello\n\nid: at-%d\ndata: %b\n\n" % (number, json.dumps(said).encode())
+
+
+READY = b'event: tocsin.ready\nretry: 1000\ndata: {"topics":["t:x"]}\n\n'
+RESYNC = b'event: tocsin.resync\ndata: {"topic":"t:x"}\n\n'
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=5), st.integers(1, 20))
@@ -47,38 +52,48 @@ async def test_a_stream_is_read_and_resumed() -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(event(len(heads))))
-        writer.write(b"0\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(RESYNC + event(len(heads)) + READY)
+        )
+        await reader.read()
         writer.close()
 
     numbers: list[int] = []
-    async with asyncio.timeout(10), await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        address = ("127.0.0.1", server.sockets[0].getsockname()[1])
+    async with answering(serve) as address:
         stream = EventStream(address, "token", ["t:x", "t:y"], lambda data: numbers.append(data["number"]))
         for _ in range(2):
-            with pytest.raises(Gone):
-                await asyncio.to_thread(_read, stream)
+            await asyncio.to_thread(stream.connect)
         stream.drop()
     assert numbers == [1, 2]
+    assert stream.unrecovered == 2
     assert heads[0].startswith("GET /sse?topics=t%3Ax%2Ct%3Ay HTTP/1.1\r\n")
     assert "Authorization: Bearer token\r\n" in heads[0]
     assert "Last-Event-ID" not in heads[0]
     assert "Last-Event-ID: at-1\r\n" in heads[1]
 
 
-def _read(stream: EventStream) -> None:
-    stream.connect()
-    stream.pump(5)
+async def test_the_end_is_told_after_what_came_before_it() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + READY + event(5))  # not chunked, as through some proxies
+
+    numbers: list[int] = []
+    async with answering(serve) as address:
+        stream = EventStream(address, "token", ["t:x"], lambda data: numbers.append(data["number"]))
+        await asyncio.to_thread(stream.connect)
+        with pytest.raises(Gone):
+            await asyncio.to_thread(stream.pump, 5)
+        stream.drop()
+    assert numbers == [5]
 
 
 async def test_a_refusal_is_told() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 401 Unauthorized\r\n\r\n")
-        writer.close()
 
-    async with asyncio.timeout(10), await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        stream = EventStream(("127.0.0.1", server.sockets[0].getsockname()[1]), "t", [], lambda data: None)
+    async with answering(serve) as address:
+        stream = EventStream(address, "t", [], lambda data: None)
         with pytest.raises(Refused, match="401"):
             await asyncio.to_thread(stream.connect)
         stream.drop()

@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from loadtest.listener import INBOX, Gone, Listener, Refused
+from tests.loadtest.answering import answering
 
 Commands = list[dict[str, Any]]
 
@@ -85,6 +86,7 @@ async def test_it_connects_takes_publications_and_answers_pings() -> None:
         await connection.send("{}\n" + push(INBOX, 6))
         assert await connection.recv() == "{}"
         answered.set()
+        await connection.wait_closed()
 
     async with scripted(script) as client:
         await client.connect()
@@ -168,8 +170,7 @@ async def test_no_upgrade_is_a_refusal() -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
-        writer.close()
 
-    async with asyncio.timeout(10), await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+    async with answering(refuse) as (_, port):
         with pytest.raises(Refused, match="503"):
-            await Client(server.sockets[0].getsockname()[1]).connect()
+            await Client(port).connect()

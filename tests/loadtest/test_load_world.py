@@ -63,3 +63,13 @@ def test_a_receiver_settles_for_all_that_it_follows() -> None:
     receiver.close(owed)
     assert there.accounts == {"websocket": Tally(delivered=2, lost=1)}
     assert seen == [("topic", 0.5), ("inbox", 0.5)]
+
+
+def test_a_stand_leaves_out_what_is_on_its_way() -> None:
+    there = world()
+    lane = there.lane("load:x")
+    lane.sent = 3
+    receiver = Receiver(there, "sse", lambda kind, sent_at: None)
+    assert receiver.stand() == {"load:x": 3}
+    lane.busy = True
+    assert receiver.stand() == {"load:x": 4}
