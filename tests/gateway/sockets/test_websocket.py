@@ -11,6 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.frames import Opcode
 
+from gateway.connection import Connection
 from gateway.frames import FrameRules
 from gateway.limits import Rate
 from gateway.sweep import Sweep
@@ -175,6 +176,34 @@ async def test_after_a_violation_input_is_thrown_away_until_the_peer_is_dropped(
         assert service.codes == [1002]
 
 
+async def test_a_violation_after_our_close_ends_it() -> None:
+    service = Echo()
+    async with serving(service) as served:
+        client = await served.websocket()
+        carried(service).close(Disconnect.SHUTDOWN)
+        assert await client.close_code() == 3001
+        await client.send(websocket_text(b"unmasked"))
+        assert await client.rest() == b""
+        await service.until(lambda: service.codes)
+        assert service.codes == [3001]
+
+
+async def test_a_service_may_close_while_frames_are_being_read() -> None:
+    class Strict(Echo):
+        def received(self, connection: Connection, message: bytes) -> None:
+            self.messages.append(message)
+            connection.close(Disconnect.BAD_REQUEST)
+
+    service = Strict()
+    async with serving(service) as served:
+        client = await served.client()
+        await client.ask(
+            UPGRADE + masked(b"one") + masked(b"two") + masked(b"", Opcode.PING) + masked(b"", Opcode.CLOSE)
+        )
+        assert await client.rest() == b"\x88\x0d\x0d\xadbad request"
+        assert service.messages == [b"one"]
+
+
 async def test_a_reset_in_the_middle_of_a_frame() -> None:
     service = Echo()
     async with serving(service) as served:
@@ -285,10 +314,16 @@ async def test_pings_of_a_peer_that_does_not_read_stop_being_read() -> None:
     service = Echo()
     async with serving(service, control_rate=UNLIMITED, rules=FrameRules(65_536)) as served:
         client = await stalled_client(served)
-        with pytest.raises(TimeoutError):
-            await client.flood(masked(b"x" * 125, Opcode.PING) * 2_000, seconds=1.0)
+        flood = client.flood(masked(b"x" * 125, Opcode.PING) * 2_000, seconds=30)
+        flooding = asyncio.get_running_loop().create_task(flood)
+        await service.until(lambda: service.stalls)
         connection = carried(service)
-        waiting = connection._transport.get_write_buffer_size() + (connection._outbox.size if connection._outbox else 0)
-        assert service.stalls[0] is True
-        assert waiting < HIGH_WATER + 2 * 262_144
+        assert not connection._transport.is_reading()
+        assert connection._outbox is not None
+        waiting = connection._transport.get_write_buffer_size() + connection._outbox.size
+        assert waiting < HIGH_WATER + 262_144  # what was read before
+        await asyncio.sleep(0.2)
+        assert service.stalls == [True]
+        assert connection._transport.get_write_buffer_size() + connection._outbox.size == waiting
+        flooding.cancel()
         client.writer.transport.abort()
