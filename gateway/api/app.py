@@ -26,7 +26,7 @@ from gateway.api.events import Events
 from gateway.api.keys import ApiKeys
 from gateway.api.openapi import Documents
 from gateway.api.ops import Ops, Probe
-from gateway.api.problem import Kind, Refusal, problem
+from gateway.api.problem import Kind, Refusal
 from gateway.api.ticket import Authenticate, Tickets
 from gateway.ingest import Ingest
 from gateway.metrics import ApiStats
@@ -88,10 +88,8 @@ def application(all_routes: Sequence[BaseRoute], stats: ApiStats) -> ASGIApp:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = {"Allow": ", ".join(sorted(allow.split(", ")))} if (allow := (error.headers or {}).get("Allow")) else {}
-    for kind in (Kind.NOT_FOUND, Kind.METHOD_NOT_ALLOWED, Kind.BAD_REQUEST, Kind.TOO_LARGE):
-        if kind.value.status == error.status_code:
-            return Refusal(kind, headers=headers).response()
-    return problem(error.status_code, f"http-{error.status_code}")
+    same = (kind for kind in Kind if kind.value.status == error.status_code)
+    return Refusal(next(same, Kind.BAD_REQUEST), headers=headers).response()
 
 
 async def _bug(request: Request, error: Exception) -> Response:

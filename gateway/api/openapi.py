@@ -91,7 +91,7 @@ def _post_ticket() -> Json:
         "security": [{"token": []}],
         "responses": {
             "200": {"description": "The ticket.", "content": _content(ticket)},
-            **_problems(Kind.UNAUTHENTICATED, Kind.ORIGIN_NOT_ALLOWED, Kind.UNAVAILABLE),
+            **_problems(Kind.UNAUTHENTICATED, Kind.FORBIDDEN, Kind.UNAVAILABLE),
         },
     }
 

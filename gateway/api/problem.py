@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
@@ -38,7 +37,6 @@ class Kind(Enum):
     INVALID_EVENT = KindInfo("invalid-event", 400, "An event breaks the rules of its fields")
     UNAUTHENTICATED = KindInfo("unauthenticated", 401, "No credentials, or none that are known here")
     FORBIDDEN = KindInfo("forbidden", 403, "These credentials do not reach so far")
-    ORIGIN_NOT_ALLOWED = KindInfo("origin-not-allowed", 403, "Pages of this origin may not come here")
     NOT_FOUND = KindInfo("not-found", 404, "There is nothing here")
     METHOD_NOT_ALLOWED = KindInfo("method-not-allowed", 405, "This resource has no such method")
     TIMEOUT = KindInfo("timeout", 408, "The body did not come in time")
@@ -79,16 +77,6 @@ class Refusal:
     def beneath(self, pointer: str) -> Refusal:
         """The same with its faults placed under `pointer`, where the event stands in the body."""
         return replace(self, faults=placed(self.faults, pointer))
-
-
-def problem(status: int, slug: str, detail: str = "") -> Response:
-    """A problem that a transport answers with: of a kind above where the slug has one, else named by its status."""
-    slug = slug.replace("_", "-")
-    for kind in Kind:
-        if (kind.value.status, kind.value.slug) == (status, slug):
-            return Refusal(kind, detail).response()
-    body = {"type": TYPE_PREFIX + slug, "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return Response(orjson.dumps(body), status, media_type=MEDIA_TYPE)
 
 
 def placed(faults: Iterable[Fault], pointer: str) -> tuple[Fault, ...]:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 import gateway.stats
 from gateway.api import ops
 from gateway.api.app import SECURITY_HEADERS, application, routes
-from gateway.api.problem import TYPE_PREFIX, Kind, problem
+from gateway.api.problem import TYPE_PREFIX, Kind
 from gateway.ingest import IngestStats
 from gateway.metrics import GAUGES, ApiStats, StatsCollector, render
 from gateway.stats import Stats
@@ -94,12 +94,9 @@ async def test_a_bug_is_a_problem_that_tells_nothing(open_api: OpenApi) -> None:
         assert response.json()["type"] == TYPE_PREFIX + "internal"
         assert "alice" not in response.text
         response = await ask(api, "GET", "/teapot")
-        assert response.json() == {
-            "type": TYPE_PREFIX + "http-418",
-            "title": "I'm a Teapot",
-            "status": 418,
-            "detail": "",
-        }
+        assert response.status_code == 400
+        assert response.json()["type"] == TYPE_PREFIX + "bad-request"
+        assert "stout" not in response.text
         assert (await ask(api, "GET", "/own")).headers["cache-control"] == "max-age=60"
 
 
@@ -118,8 +115,6 @@ def test_other_scopes_pass_the_guard() -> None:
 def test_every_kind_has_its_own_type_and_a_status_of_an_error() -> None:
     assert len({kind.value.slug for kind in Kind}) == len(Kind)
     assert all(400 <= kind.value.status < 600 for kind in Kind)
-    assert problem(403, "origin_not_allowed").body == problem(403, "origin-not-allowed").body
-    assert b'"title":"Gone"' in problem(410, "gone").body  # type: ignore[operator]
 
 
 # Operation -------------------------------------------------------------------------------------------------------
