@@ -62,7 +62,7 @@ def test_any_headers_give_a_value(headers: list[tuple[str, str]], content_type: 
 def test_both_modes_make_the_same_event(users: list[str], data: Any) -> None:
     envelope = GOOD | {"tousers": ",".join(users), "ttl": 60, "ephemeral": True, "subject": "about"}
     structured = from_envelope(envelope if data is None else envelope | {"data": data})
-    headers = [(f"ce-{name}", str(value).replace("True", "true")) for name, value in envelope.items()]
+    headers = [(f"ce-{name}", "true" if value is True else str(value)) for name, value in envelope.items()]
     body = b"" if data is None else b'"x"' if data == "x" else b"0"
     binary = from_headers(headers, "application/json", body, 1_000)
     assert structured == binary
