@@ -47,7 +47,7 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
 
     inbox = Retention(settings.inbox_size, settings.inbox_ttl)
     rules = Rules(keys, Namespaces(settings.namespaces), inbox)
-    publisher = Publisher(pipe, keys, settings, Graves(clock, settings.node_ttl), stats)
+    publisher = Publisher(pipe, keys, settings, Graves(clock, settings.routes_ttl), stats)
     worker = Worker(name, pipe, doorbell_line, keys, rules, publisher, settings, clock, stats)
     if not await _fit(settings, keys, stop):
         return
@@ -56,6 +56,8 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         if settings.metrics_port:
             server = MetricsServer(stats, lambda: read_backlog(pipe, keys, worker.partitions, clock), lambda: pipe.up)
             background.append(group.create_task(server.run(settings.metrics_port)))
+        with suppress(BusDown):  # it was there a moment ago and will be again
+            await pipe.wait_up(COMMAND_TIMEOUT)
         log.info("at work", extra={"worker": name})
         gc.freeze()
         await worker.run(stop)

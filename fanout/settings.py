@@ -34,7 +34,9 @@ class FanoutSettings(BusSettings):
     node_stream: int = 100_000
     """Most entries kept for a gateway node that does not read."""
     node_ttl: float = 60.0
-    """How long the stream of a node that says nothing is kept, and how long its routes are."""
+    """How long the stream of a node that says nothing is kept."""
+    routes_ttl: float = 60.0
+    """How long a node may be silent before topics forget it."""
     stop_timeout: float = 5.0
     """How long a worker that is told to stop may go on with what it has taken."""
     metrics_port: int = 0

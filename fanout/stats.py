@@ -48,9 +48,9 @@ class Backlog:
     """Age of the oldest of them, in seconds."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Stats:
-    """One per worker."""
+    """One per worker; a collector of its own figures."""
 
     queues: QueueStats = field(default_factory=QueueStats)
     latency: Latency = field(default_factory=Latency)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -114,12 +113,12 @@ class Bench:
 
 @pytest_asyncio.fixture
 async def bench(any_server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Bench]:
-    async with asyncio.timeout(30), open_pipe(any_server.url) as pipe:
+    async with open_pipe(any_server.url) as pipe:
         yield Bench(pipe, keys)
 
 
 def fenced() -> Any:
-    return pytest.raises(Refused, match="^FENCED")
+    return pytest.raises(Refused, match=r"^FENCED")
 
 
 # Leases ----------------------------------------------------------------------------------------------------------
@@ -280,7 +279,9 @@ async def test_replay_sends_a_dead_letter_again_once(bench: Bench) -> None:
     entry = await bench.pipe.script("replay", keys, (letter,))
     assert await bench.ask("XRANGE", bench.keys.events(P), entry, entry) == [[entry, [b"p", b"shop", b"e", b"event 0"]]]
     assert await bench.pipe.script("replay", keys, (letter,)) is None
-    empty = await bench.ask("XADD", bench.keys.dead(P), "*", *"queue q entry 1 reason r attempts 1".split())
+    empty = await bench.ask(
+        "XADD", bench.keys.dead(P), "*", *("queue", "q", "entry", "1", "reason", "r", "attempts", "1")
+    )
     with pytest.raises(Refused, match="nothing was kept"):
         await bench.pipe.script("replay", keys, (empty,))
 
@@ -326,7 +327,7 @@ async def test_a_repeated_publish_has_no_second_effect(bench: Bench) -> None:
 
 
 async def test_an_event_does_not_overtake_another_of_its_batch(bench: Bench) -> None:
-    with pytest.raises(Refused, match="^BEHIND"):
+    with pytest.raises(Refused, match=r"^BEHIND"):
         await bench.publish("e2", ["news:a"], after="e1")
     assert await bench.ask("EXISTS", bench.keys.meta("news:a"), bench.keys.log("news:a")) == 0
     await bench.publish("e1", ["news:a"])

@@ -1,0 +1,42 @@
+"""Leases of several partitions at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bus.errors import BusError
+from bus.keys import Keys
+from bus.lease import Lease, Leases
+from tests.conftest import open_pipe
+from tocsin.embedded import EmbeddedRedis
+
+
+async def test_each_partition_has_one_owner_at_a_time(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        a, b = Leases(pipe, keys, "a", 60), Leases(pipe, keys, "b", 60)
+        assert await a.hold((1, 2)) == {1: Lease(1, "a", 1), 2: Lease(2, "a", 1)}
+        assert await b.hold((2, 3)) == {2: None, 3: Lease(3, "b", 1)}
+        assert await a.hold((1, 2)) == {1: Lease(1, "a", 1), 2: Lease(2, "a", 1)}
+        assert not await b.release(Lease(2, "b", 1))
+        assert await a.release(Lease(2, "a", 1))
+        assert await b.hold((2,)) == {2: Lease(2, "b", 2)}
+        assert await b.hold(()) == {}
+
+
+async def test_a_lease_ends_by_itself(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        first = (await Leases(pipe, keys, "a", 0.02).hold((1,)))[1]
+        second = None
+        while second is None:
+            second = (await Leases(pipe, keys, "b", 60).hold((1,)))[1]
+        assert first is not None
+        assert second.fence == first.fence + 1
+
+
+async def test_an_error_is_not_a_lost_lease(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        await pipe.ask("LPUSH", keys.lease(1), "x")
+        with pytest.raises(BusError):
+            await Leases(pipe, keys, "a", 60).hold((0, 1))

@@ -1,0 +1,83 @@
+"""The doorbell: it rings for what is new, and when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bus.clock import SystemClock
+from bus.connect import BLOCK
+from bus.keys import Keys
+from bus.pipe import Pipe
+from fanout import doorbell
+from fanout.doorbell import Doorbell
+from tests.bus.holding_proxy import holding_proxy
+from tests.conftest import open_pipe
+from tocsin.embedded import EmbeddedRedis
+
+
+@asynccontextmanager
+async def hung(url: str, stream: str) -> AsyncIterator[tuple[Doorbell, Pipe]]:
+    line = Pipe(url, name="test", clock=SystemClock(), timeout=BLOCK + 1, scripts=False)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        running = group.create_task(line.run())
+        await line.wait_up(5)
+        yield Doorbell(line, stream), line
+        running.cancel()
+
+
+async def test_it_rings_for_what_is_there_and_for_what_comes(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    stream = keys.events(0)
+    async with open_pipe(redis_server.url) as pipe, hung(redis_server.url, stream) as (bell, _):
+        entry = (await pipe.ask("XADD", stream, "*", "e", "x")).decode()
+        await bell.wait("0-0")
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(bell.wait(entry))
+            while not int((await pipe.ask("INFO", "clients")).split(b"blocked_clients:")[1].split()[0]):
+                pass
+            assert not waiting.done()
+            await pipe.ask("XADD", stream, "*", "e", "x")
+
+
+async def test_it_goes_on_waiting_when_nothing_comes(
+    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorbell, "BLOCK", 0.01)
+    async with open_pipe(redis_server.url) as pipe, hung(redis_server.url, keys.events(0)) as (bell, _):
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(bell.wait("0-0"))
+            await asyncio.sleep(0.05)  # several waits at Redis
+            assert not waiting.done()
+            await pipe.ask("XADD", keys.events(0), "*", "e", "x")
+
+
+async def test_it_can_be_rung_by_hand(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with hung(redis_server.url, keys.events(0)) as (bell, _), asyncio.TaskGroup() as group:
+        bell.ring()  # nobody waits: nothing happens
+        waiting = group.create_task(bell.wait("0-0"))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        bell.ring()
+        bell.ring()
+
+
+async def test_after_an_outage_it_rings_for_what_may_have_come(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with holding_proxy(redis_server.port) as (proxy, url), hung(url, keys.events(0)) as (bell, line):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bell.wait("0-0"))
+            await asyncio.sleep(0)
+            proxy.cut()
+        while line.up:  # noqa: ASYNC110  # the loop has to turn
+            await asyncio.sleep(0)
+        await bell.wait("0-0")
+
+
+async def test_a_refusal_is_not_asked_for_in_a_loop(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with open_pipe(redis_server.url) as pipe, hung(redis_server.url, keys.events(0)) as (bell, _):
+        await pipe.ask("SET", keys.events(0), "x")
+        began = asyncio.get_running_loop().time()
+        await bell.wait("0-0")
+        assert asyncio.get_running_loop().time() - began >= doorbell.OUTAGE * 0.9
