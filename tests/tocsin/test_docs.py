@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from playwright.async_api import async_playwright
 from tocsin_system import LIMIT, Dev, clean_environ, dev
 
 ROOT = Path(__file__).parents[2]
@@ -59,10 +61,10 @@ def test_decisions_are_numbered_and_dated() -> None:
 # The tour --------------------------------------------------------------------------------------------------------
 
 
-def blocks() -> list[str]:
+def blocks(language: str = "sh") -> list[str]:
     """The commands of the tour, in their order, as the reader would paste them."""
     tour = (ROOT / "README.md").read_text().split("## Five minutes")[1].split("## Who may what")[0]
-    return re.findall(r"^```sh\n(.*?)^```", tour, re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{language}\n(.*?)^```", tour, re.DOTALL | re.MULTILINE)
 
 
 def here(text: str, system: Dev) -> str:
@@ -151,3 +153,27 @@ def test_the_tour_listens_in_javascript_as_typed(tmp_path: Path) -> None:
     assert "npm install centrifuge ws" in install
     with dev(tmp_path / "data") as system:
         hears_everything("cd try\n" + script, system, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+async def test_the_tour_listens_in_the_page_as_typed(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    (block,) = blocks("js")
+    heard: list[str] = []
+    with dev(tmp_path / "data") as system:
+        async with asyncio.timeout(LIMIT), async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = await browser.new_page()
+            page.on("console", lambda message: heard.append(message.text))
+            await page.goto(system.page)
+            await page.evaluate(
+                f"async () => {{ {block} await new Promise((done) => tocsin.on('subscribed', done)); }}"
+            )
+            system.tocsin("publish", "--user", "alice", "--title", "To Alice")
+            system.tocsin("publish", "--topic", "demo:lobby", "--title", "To all")
+            while not {"inbox To Alice", "demo:lobby To all"} <= set(heard):
+                await page.wait_for_timeout(20)
+            await browser.close()
