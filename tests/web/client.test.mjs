@@ -194,6 +194,11 @@ test("a topic's own token", async () => {
   assert.deepEqual(server.said.at(-1).unsubscribe, { channel: "a:b" });
 });
 
+test("outside of a browser nobody says online or offline", async () => {
+  create({ network: undefined }).connect();
+  await reach("connected");
+});
+
 for (const transport of ["auto", "websocket", "sse"]) {
   test(`transport ${transport} is one of ours`, () => {
     assert.equal(create({ transport }).state, "idle");

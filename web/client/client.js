@@ -282,13 +282,12 @@ export class Tocsin extends Emitter {
 
   #listen() {
     const { signal } = this.#stopListening;
-    this.#network.addEventListener("online", () => this.#feed({ on: "online" }), { signal });
-    this.#network.addEventListener("offline", () => this.#feed({ on: "offline" }), { signal });
+    // Outside of a browser nobody says such things.
+    this.#network.addEventListener?.("online", () => this.#feed({ on: "online" }), { signal });
+    this.#network.addEventListener?.("offline", () => this.#feed({ on: "offline" }), { signal });
     if (typeof document === "undefined") return;
     const awake = () => document.visibilityState === "visible" && this.#feed({ on: "awake" });
     document.addEventListener("visibilitychange", awake, { signal });
-    // A page that comes back from the back-forward cache has lost its socket without being told.
-    globalThis.addEventListener("pageshow", awake, { signal });
   }
 }
 

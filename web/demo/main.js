@@ -6,8 +6,10 @@ import { Latencies, spell } from "./latency.js";
 import { Market } from "./market.js";
 import { Pane } from "./pane.js";
 
-const USERS = ["alice", "bob"];
-const TOPIC = "demo:lobby";
+/** Other people than these by the address: `?left=carol&right=dave&topic=team:red`. */
+const asked = new URLSearchParams(location.search);
+const USERS = [asked.get("left") || "alice", asked.get("right") || "bob"];
+const TOPIC = asked.get("topic") || "demo:lobby";
 
 const ring = replaying(find(document, "#bell", SVGSVGElement), "ringing");
 const figures = {
