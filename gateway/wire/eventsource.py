@@ -48,8 +48,8 @@ def _field(field: bytes, value: str) -> bytes:
 # An id is `key.offset.epoch~key.offset.epoch…`, of characters that mean the same in a header, an `id:` line and a
 # query string, escaped or not. Names of topics may be long and may be anything, so each is known by a short hash.
 
-_FRAGMENT: Final = re.compile(r"([a-z2-7]{8})\.(\d{1,16})\.([A-Za-z0-9_-]+)", re.ASCII)
-_PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-")
+_FRAGMENT: Final = re.compile(r"([a-z2-7]{8})\.(\d{1,16})\.([A-Za-z0-9_.-]+)", re.ASCII)
+_PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-")
 _ESCAPE: Final = re.compile(r"_([0-9A-F]{2})")
 
 

@@ -103,6 +103,7 @@ class System:
     gateway: GatewayProcess
     other: GatewayProcess
     """A second node, for what may go to any."""
+    producer: httpx.Client
 
     @classmethod
     @contextmanager
@@ -125,7 +126,7 @@ class System:
                 process.start()
             for node in nodes:
                 node.await_ready()
-            yield cls(redis, *nodes)
+            yield cls(redis, *nodes, stack.enter_context(httpx.Client(headers={"Authorization": f"Bearer {KEY}"})))
 
     def token(self, user: str, ttl: int = 3600, **claims: Any) -> str:
         now = SystemClock().wall()
@@ -133,6 +134,5 @@ class System:
 
     def publish(self, **event: Any) -> None:
         """As a producer, through the node that is always there."""
-        headers = {"Authorization": f"Bearer {KEY}"}
-        answer = httpx.post(f"{self.other.url}/v1/events", json={"type": "test", **event}, headers=headers)
+        answer = self.producer.post(f"{self.other.url}/v1/events", json={"type": "test", **event})
         assert answer.status_code == 202, answer.text
