@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from bus.cursor import Cursor
+from bus.errors import BusDown
 from bus.keys import Keys, inbox_of
 from gateway.effects import Verified
 from gateway.node import Node
@@ -20,6 +23,13 @@ async def settled(node: Node) -> None:
     """Wait until Redis has answered all that was sent so far, and the answers were acted on."""
     await node.pipe.ask("PING")
     await asyncio.sleep(0)
+
+
+async def gone(node: Node) -> None:
+    """Wait until the node knows that Redis is away."""
+    with suppress(BusDown):
+        while True:
+            await node.pipe.ask("PING")
 
 
 async def test_a_notification_reaches_the_inbox_of_who_is_connected(redis_server: EmbeddedRedis, keys: Keys) -> None:
@@ -393,8 +403,6 @@ async def test_a_plain_stream_hears_its_inbox_and_topics_and_resumes(redis_serve
         assert sorted(first.offered) == [("@alice", 1, b'"data":2'), ("news:a", 1, b'"data":1')]
         first.vanish()
         await producer.publish("news:a", 3)
-        from bus.cursor import Cursor
-
         again = Client(node, Wire.EVENTS)
         cursor = Cursor(first.landed["news:a"].epoch, 1)
         node.service.open_events(again, answers[0].claims, ("news:a",), {"news:a": cursor})
@@ -426,8 +434,7 @@ async def test_redis_away_keeps_connections_and_what_was_missed_comes_after(
             await alice.connect("alice")
             own.kill()
             async with asyncio.timeout(10):
-                while node.pipe.up:
-                    await asyncio.sleep(0.01)
+                await gone(node)
             late = Client(node)
             late.say({"id": 1, "connect": {"token": token("bob")}})
             reply = await late.until(lambda c: c.got)
