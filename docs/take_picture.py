@@ -39,9 +39,9 @@ def arrange(page: Page, address: str, publish: Callable[..., None]) -> None:
     """Make something happen on the page, with Bob's plug pulled for a while."""
     page.goto(address)
     page.locator(".state", has_text="connected").nth(1).wait_for()
-    page.select_option("#market-speed", index=2)
+    page.select_option("#market-speed", index=1)
     page.click("#market-play")
-    page.wait_for_timeout(3_000)
+    page.wait_for_timeout(8_000)
     page.click("#market-play")
     for title, body in LOBBY:
         publish("--topic", "demo:lobby", "--title", title, "--body", body)
