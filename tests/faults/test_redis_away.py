@@ -1,0 +1,124 @@
+"""Redis hangs, is killed, is full, cannot write: producers are told to come back, and clients only have to wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+from redis import Redis
+
+from tests.faults.crowd import Person, coming, eventually, gathered
+from tests.faults.producers import Poster, Producer, behind, complaints, posting
+from tests.system import System, system
+
+USERS = [f"user{n}" for n in range(20)]
+TOPICS = ["room:0", "room:1"]
+SEED = 20_262
+
+
+@dataclass
+class Scene:
+    """People who listen at two gateways, and producers who post each event once."""
+
+    made: System
+    people: Sequence[Person]
+    producers: Sequence[Producer]
+    posters: Sequence[Poster]
+
+    async def refused(self, since: int) -> None:
+        """Until every poster was refused since then."""
+        await eventually(lambda: all(poster.statuses[503] > since for poster in self.posters))
+
+    async def accepted(self) -> None:
+        """Until every poster is accepted again, and everyone has got all that was owed before."""
+        before = [poster.statuses[202] for poster in self.posters]
+        pairs = list(zip(self.posters, before, strict=True))
+        await eventually(lambda: all(poster.statuses[202] > count + 5 for poster, count in pairs))
+
+    def check(self) -> None:
+        """Everyone got everything once and in order, over the connection of the beginning."""
+        assert complaints(self.producers, self.people) == []
+        assert [fault for person in self.people for fault in person.faults] == []
+        assert [person.closes for person in self.people if person.closes] == []
+        assert [answer for poster in self.posters for answer in poster.unhelpful] == []
+        assert {status for poster in self.posters for status in poster.statuses} == {202, 503}
+
+
+@asynccontextmanager
+async def scene(made: System) -> AsyncIterator[Scene]:
+    """A system at work; at the end everyone must have got what is theirs."""
+    chance = Random(SEED)
+    ports = [gateway.port for gateway in made.gateways]
+    people = [Person(user, TOPICS, ports, Random(chance.random())) for user in USERS * 2]
+    async with asyncio.timeout(100), posting() as http, gathered(people):
+        posters = [Poster(http, [gateway.origin]) for gateway in made.gateways]
+        producers = [
+            Producer(f"p{n}", USERS[n::2], TOPICS[n::2], poster, Random(chance.random()))
+            for n, poster in enumerate(posters)
+        ]
+        stop = asyncio.Event()
+        playing = Scene(made, people, producers, posters)
+        async with asyncio.TaskGroup() as group:
+            for producer in producers:
+                group.create_task(producer.run(stop))
+            await playing.accepted()
+            yield playing
+            await playing.accepted()
+            stop.set()
+        await eventually(lambda: not behind(producers, people))
+        await asyncio.sleep(0.5)  # for what should not come any more
+        playing.check()
+
+
+@pytest.mark.slow
+async def test_a_redis_that_hangs_or_is_killed(tmp_path: Path) -> None:
+    with system(tmp_path, gateways=2, redis={"appendfsync": "always"}) as made:
+        async with scene(made) as playing:
+            os.kill(made.redis.pid, signal.SIGSTOP)
+            try:
+                await playing.refused(since=0)
+                unready = await asyncio.to_thread(made.gateways[0].status, "/readyz")
+                alive = await asyncio.to_thread(made.gateways[0].status, "/healthz")
+            finally:
+                os.kill(made.redis.pid, signal.SIGCONT)
+            assert (unready, alive) == (503, 200)
+            await playing.accepted()
+            for number in range(2):
+                before = max(poster.statuses[503] for poster in playing.posters)
+                await asyncio.to_thread(made.redis.kill)
+                await playing.refused(since=before + 3)
+                late = Person(f"late{number}", TOPICS, [made.gateways[0].port], Random(number))
+                async with coming(late):
+                    await eventually(lambda: late.refused > 1)  # noqa: B023
+                    await asyncio.to_thread(made.redis.start)
+                    await playing.accepted()
+                    await eventually(late.ready.is_set)
+                assert late.faults == []
+
+
+@pytest.mark.slow
+async def test_a_redis_that_is_full_or_cannot_write(tmp_path: Path) -> None:
+    # A folder in the place of the snapshot makes BGSAVE fail, and Redis refuse writes (MISCONF).
+    blocked = tmp_path / "redis" / "dump.rdb" / "in the way"
+    with system(tmp_path, gateways=2, redis={"save": "3600 1000000"}) as made, Redis.from_url(made.redis.url) as redis:
+        async with scene(made) as playing:
+            redis.config_set("maxmemory", "1mb")
+            await playing.refused(since=3)
+            redis.config_set("maxmemory", "0")
+            await playing.accepted()
+            before = max(poster.statuses[503] for poster in playing.posters)
+            blocked.mkdir(parents=True)
+            redis.bgsave()
+            await playing.refused(since=before + 3)
+            assert redis.info("persistence")["rdb_last_bgsave_status"] == "err"
+            blocked.rmdir()
+            blocked.parent.rmdir()
+            redis.bgsave()
+            await playing.accepted()
