@@ -36,8 +36,8 @@ GRACE_SECONDS: Final = 5.0
 """How long plain HTTP requests may take to end after the connections were sent away."""
 RESTART_SECONDS: Final = 1.0
 """Pause before a process that died is replaced."""
-YOUNG_SECONDS: Final = 3.0
-"""A process that ends sooner than this could not start."""
+YOUNG_SECONDS: Final = 30.0
+"""A process that gives up sooner than this could not start."""
 GC_EVERY: Final = 36_000
 """Ticks of 0.1 s between two rounds in which the garbage collector looks at everything."""
 
@@ -188,8 +188,8 @@ def _work(run: Run, host: str, port: int, send_buffer: int) -> None:
 
 
 class Workers:
-    """Keeps so many processes running until it is told to stop. One that dies is replaced, unless it dies young:
-    then it could not start, and neither could the next."""
+    """Keeps so many processes running until it is told to stop. One that dies is replaced, unless it gave up young:
+    then it could not start, and neither could the next. Who was killed did not give up."""
 
     def __init__(self, target: Callable[[], None], count: int) -> None:
         self._context = multiprocessing.get_context("spawn")  # a fork would share threads' locks and our handlers
@@ -227,8 +227,9 @@ class Workers:
         if self._stopping:
             return
         logger.error("a gateway process ended", extra={"status": process.exitcode, "seconds": round(age)})
-        if process.exitcode == STARTUP_FAILURE or age < YOUNG_SECONDS:
-            self._status = process.exitcode if process.exitcode and process.exitcode > 0 else 1
+        status = process.exitcode or 0
+        if status == STARTUP_FAILURE or (status > 0 and age < YOUNG_SECONDS):
+            self._status = status
             self._stop()
             return
         time.sleep(RESTART_SECONDS)

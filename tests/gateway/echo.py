@@ -70,7 +70,7 @@ class Echo:
 
     async def until(self, condition: Callable[[], Any]) -> Any:
         """Wait for something that only transports' calls can bring about."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (found := condition()):
                 self.changed.clear()
                 await self.changed.wait()
@@ -125,7 +125,7 @@ class Served:
 
     async def empty(self) -> None:
         """Wait until uvicorn has no connection."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.state.connections:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0)
 
@@ -189,12 +189,12 @@ class Raw:
         return await self.head()
 
     async def head(self) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.reader.readuntil(b"\r\n\r\n")
 
     async def frame(self) -> tuple[int, bytes]:
         """The next frame of the server: opcode and payload. It must be whole and unmasked."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             first, length = await self.reader.readexactly(2)
             if length > 125:
                 length = int.from_bytes(await self.reader.readexactly(2 if length == 126 else 8), "big")
@@ -210,7 +210,7 @@ class Raw:
 
     async def rest(self) -> bytes:
         """All that comes until the server ends the connection."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             return await self.reader.read()
 
     def go(self) -> None:
