@@ -43,14 +43,20 @@ class HoldingProxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
-        there, back = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers |= {writer, back}
+        mine = {writer}
+        self._writers.add(writer)
         try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._port)
+            mine.add(back)
+            self._writers.add(back)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._requests(reader, back))
                 group.create_task(self._answers(there, writer))
         finally:
-            self._writers -= {writer, back}
+            # Also when the test ends while it still connects, as a client does that comes back after a cut.
+            self._writers -= mine
+            for each in mine:
+                each.transport.abort()
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

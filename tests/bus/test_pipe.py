@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -258,11 +258,14 @@ async def talker(said: bytes) -> AsyncIterator[str]:
     """A server that says something without being asked, as no Redis would."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(said)
-        while await reader.read(65_536):
-            pass
-        writer.close()
+        try:
+            with suppress(OSError):
+                await reader.read(1)
+                writer.write(said)
+                while await reader.read(65_536):
+                    pass
+        finally:
+            writer.transport.abort()  # also when the test is over before the client has hung up
 
     async with asyncio.timeout(10), await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"

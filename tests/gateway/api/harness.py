@@ -21,6 +21,7 @@ from gateway.ingest import Ingest
 from gateway.settings import GatewaySettings
 from gateway.stats import Stats
 from gateway.wire.codes import Disconnect, Error
+from tests.bus.holding_proxy import HoldingProxy
 from tests.conftest import open_pipe
 
 KEY, OPS_KEY = "shop-key-0123456789", "ops-key-0123456789"
@@ -66,6 +67,12 @@ class Api:
                 event = orjson.loads(entry[b"e"])
                 found.append(event | {"partition": partition, "position": position.decode(), "p": entry[b"p"].decode()})
         return found
+
+    async def cut_off(self, proxy: HoldingProxy) -> None:
+        """End the connection to Redis, and wait until the pipe has noticed."""
+        proxy.cut()
+        while self.pipe.up:  # noqa: ASYNC110  # there is no event for what its loop does next
+            await asyncio.sleep(0)
 
 
 @dataclass

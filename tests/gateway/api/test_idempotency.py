@@ -15,10 +15,10 @@ from bus.event import Event
 from bus.keys import Keys
 from gateway.api.idempotency import fingerprint
 from gateway.ingest import Answered, Busy, IdempotentRequest, New, OtherBody, Position
+from tests.bus.holding_proxy import holding_proxy
 from tests.gateway.api import harness
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import EVENT, KEY, api_keys
-from tests.gateway.api.proxy import open_proxy
 from tocsin.embedded import EmbeddedRedis
 
 OURS = {"idempotency-key": "order-7"}
@@ -196,16 +196,16 @@ async def test_everything_kept_goes_when_its_day_is_over(open_api: OpenApi) -> N
 async def test_the_answer_is_lost_on_the_way_and_the_repeat_finds_it(redis_server: EmbeddedRedis, keys: Keys) -> None:
     """Redis appends, then the connection breaks: the producer is told 503, repeats, and there is one event."""
     async with (
-        open_proxy(redis_server.port) as (proxy, url),
+        holding_proxy(redis_server.port) as (proxy, url),
         harness.open_api(url, keys, ingest_options={"lease": 0.0}) as api,
     ):
         await api.ingest.begin(request("other-request"))
         batch = {"events": [EVENT | {"data": i} for i in range(5)]}
-        proxy.swallow()
+        proxy.hold()
         async with asyncio.TaskGroup() as group:
             posted = group.create_task(api.post(batch, OURS | {"idempotency-key": "k2"}))
-            await proxy.swallowed.wait()
-            proxy.hang_up()
+            await proxy.held.wait()
+            proxy.cut()
         assert posted.result().status_code == 503
         assert posted.result().headers["retry-after"] == "1"
         await api.pipe.wait_up(5)
@@ -215,8 +215,8 @@ async def test_the_answer_is_lost_on_the_way_and_the_repeat_finds_it(redis_serve
 
 
 async def test_accepting_once_tells_of_an_outage_per_event(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with open_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
-        await proxy.cut_off(api.pipe)
+    async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
+        await api.cut_off(proxy)
         (outcome,) = await api.ingest.accept_once(request(), [(0, event())], "shop")
         assert isinstance(outcome, BusDown)
         with pytest.raises(BusDown):

@@ -12,10 +12,10 @@ from bus.errors import BusDown, Refused
 from bus.event import MAX_EVENT_BYTES, Event
 from bus.keys import Keys
 from gateway.ingest import Position, TooLarge
+from tests.bus.holding_proxy import holding_proxy
 from tests.gateway.api import harness
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import EVENT
-from tests.gateway.api.proxy import open_proxy
 from tocsin.embedded import EmbeddedRedis
 
 
@@ -74,12 +74,12 @@ async def test_without_redis_a_post_is_503_at_once_and_works_when_it_is_back(tmp
 async def test_what_was_appended_without_an_answer_is_not_appended_again(
     redis_server: EmbeddedRedis, keys: Keys
 ) -> None:
-    async with open_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
-        proxy.swallow()
+    async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
+        proxy.hold()
         async with asyncio.TaskGroup() as group:
             posted = group.create_task(api.post(EVENT))
-            await proxy.swallowed.wait()
-            proxy.hang_up()
+            await proxy.held.wait()
+            proxy.cut()
         assert posted.result().status_code == 503
         await api.pipe.wait_up(5)
         assert len(await api.stored()) == 1
@@ -110,11 +110,11 @@ async def test_one_partition_refuses_and_the_others_accept(open_api: OpenApi, ca
 
 
 async def test_outcomes_are_values(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with open_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
+    async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
         await api.pipe.ask("SET", keys.events(keys.partition("alice")), "x")
         (outcome,) = await api.ingest.accept([event()], "shop")
         assert isinstance(outcome, Refused)
         await api.pipe.ask("DEL", keys.events(keys.partition("alice")))
-        await proxy.cut_off(api.pipe)
+        await api.cut_off(proxy)
         (outcome,) = await api.ingest.accept([event()], "shop")
         assert isinstance(outcome, BusDown)

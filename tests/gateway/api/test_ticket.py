@@ -14,10 +14,10 @@ from gateway.effects import Claims
 from gateway.metrics import ApiStats
 from gateway.origins import Origins
 from gateway.tickets import PREFIX, TTL, digest, is_ticket, pack, unpack
+from tests.bus.holding_proxy import holding_proxy
 from tests.gateway.api import harness
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import TOKENS
-from tests.gateway.api.proxy import open_proxy
 from tocsin.embedded import EmbeddedRedis
 
 
@@ -115,8 +115,8 @@ async def test_an_expired_token_is_called_so(open_api: OpenApi) -> None:
 
 
 async def test_without_redis_it_is_503(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with open_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
-        await proxy.cut_off(api.pipe)
+    async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
+        await api.cut_off(proxy)
         response = await api.client.post("/v1/ticket", headers={"authorization": "Bearer good"})
         assert response.status_code == 503
 
