@@ -6,7 +6,6 @@ back as a callback, so a connection costs neither a task nor a queue.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
@@ -51,6 +50,7 @@ from gateway.history import History
 from gateway.hub import Hub
 from gateway.ingest import Ingest
 from gateway.joins import Joins
+from gateway.limits import Tally
 from gateway.names import Names
 from gateway.origins import Origins
 from gateway.presence import Presence
@@ -114,7 +114,7 @@ class Service:
         self._context, self._verifier, self._ingest = parts.context, parts.verifier, parts.ingest
         self._relay, self._history, self._calls, self._origins = parts.relay, parts.history, parts.calls, parts.origins
         self._emulated: dict[str, Connection] = {}
-        self._by_address: Counter[str] = Counter()
+        self._by_address = Tally(parts.settings.connections_per_address)
         self.draining = False
 
     # Transports --------------------------------------------------------------------------------------------------
@@ -125,10 +125,9 @@ class Service:
 
     def admit(self, remote: str) -> bool:
         """Whether one more connection from this address can be taken."""
-        limit = self.settings.connections_per_address
         if self.draining or self.watch.strangers >= self.settings.max_unauthenticated:
             return False
-        return not limit or self._by_address[remote] < limit
+        return self._by_address.has_room(remote)
 
     def opened(self, connection: Connection) -> None:
         """A transport can be written to; its session begins."""
@@ -136,8 +135,7 @@ class Service:
         connection.session = Session(self._names.next(), self._context, secret)
         if secret:
             self._emulated[secret] = connection
-        if self.settings.connections_per_address:
-            self._by_address[connection.remote] += 1
+        self._by_address.take(connection.remote)
         self.stats.connections += 1
         self.stats.opened += 1
         self.watch.add(connection)
@@ -157,10 +155,7 @@ class Service:
         session.closed()
         if session.secret:
             self._emulated.pop(session.secret, None)
-        if self.settings.connections_per_address:
-            self._by_address[connection.remote] -= 1
-            if not self._by_address[connection.remote]:
-                del self._by_address[connection.remote]
+        self._by_address.release(connection.remote)
         self.stats.connections -= 1
         self.stats.closed[code] += 1
         self.watch.remove(connection)
