@@ -57,7 +57,10 @@ async def test_a_burst_arrives_whole_and_in_order(address: str, transport: str) 
         await demo.right.transport(transport)
         await demo.choose(demo.names[1])
         await demo.title.fill("Ring")
-        await demo.title.press("Shift+Enter")
+        if transport == "SSE":
+            await demo.page.get_by_role("button", name="Send ten").click()
+        else:
+            await demo.title.press("Shift+Enter")
         # The newest is on top.
         wanted = [f"Ring ({i} of 10)" for i in range(10, 0, -1)]
         await expect(demo.right.titles(demo.right.inbox)).to_have_text(wanted)
@@ -187,6 +190,7 @@ async def test_the_real_feed_draws_prices_and_tells_of_falls(address: str) -> No
         for pane in (demo.left, demo.right):
             await expect(pane.titles(pane.inbox).first).to_have_text(re.compile(r"^[A-Z]+ fell \d+\.\d %$"))
         await expect(market.locator("#market-state")).to_have_text(re.compile(r"^[1-9]\d* falls? of more than 10 %\.$"))
+        await expect(market.locator(".chart-when").first).to_have_text(re.compile("^Jan 2000 – "))
         apple = market.locator(".chart", has_text="AAPL")
         await expect(apple.locator(".chart-line")).to_have_attribute("d", re.compile(r"^M[\d. ]+L"))
         await expect(apple.locator("svg")).to_have_accessible_name(re.compile(r"^AAPL: \d+\.\d\d in \w{3} 20\d\d$"))

@@ -218,6 +218,12 @@ test("a token is kept for the next connection, a ticket is not", () => {
   feed({ on: "token", topic: null, token: "tkt_1" });
   feed({ on: "offline" });
   assert.equal(done(feed({ on: "online" }), "authorize").length, 1);
+  const [{ id: connect }] = commands(feed({ on: "token", topic: null, token: "tkt_2" }));
+  hear({ id: connect, connect: { expires: true, ttl: 30 } });
+  wait();
+  assert.equal(commands(feed({ on: "token", topic: null, token: "tkt_3" }))[0].refresh.token, "tkt_3");
+  feed({ on: "offline" });
+  assert.equal(done(feed({ on: "online" }), "authorize").length, 1);
 });
 
 test("a token that comes after all is kept", () => {

@@ -33,7 +33,7 @@ export const TRANSITIONS = {
   ended: { start: "authorizing", stop: "idle" },
 };
 
-/** A token that begins so is a ticket: used up by one connect. */
+/** A token that begins so is a ticket: used up by one use. */
 const TICKET = "tkt_";
 
 export class Machine {
@@ -161,9 +161,8 @@ export class Machine {
     this.#go("token");
     this.#effects.command(
       { purpose: "connect", method: "connect", subscription: null, key: null, by: Infinity },
-      { token: this.#token, name: this.#name, ...recover },
+      { token: this.#useToken(), name: this.#name, ...recover },
     );
-    if (this.#token.startsWith(TICKET)) this.#token = "";
     // All in the first message: one round trip, however many topics there are.
     this.#topics.askAll(now);
     this.#effects.add({ do: "open", link: this.#link, message: this.#effects.message() });
@@ -259,7 +258,15 @@ export class Machine {
     this.#token = token;
     if (this.state === "authorizing") return this.#open(now);
     if (this.state !== "connected") return;
-    this.#effects.command({ purpose: "refresh", method: "refresh", subscription: null, key: null, by: now + CALL_MS }, { token });
+    const by = now + CALL_MS;
+    this.#effects.command({ purpose: "refresh", method: "refresh", subscription: null, key: null, by }, { token: this.#useToken() });
+  }
+
+  /** The token, kept for the next time unless it is a ticket. */
+  #useToken() {
+    const token = this.#token;
+    if (token.startsWith(TICKET)) this.#token = "";
+    return token;
   }
 
   /**

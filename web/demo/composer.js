@@ -28,7 +28,8 @@ export class Composer {
     this.#label = find(form, "#send-label", HTMLElement);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void this.#send(this.#shift ? BURST : 1);
+      const ten = this.#shift || event.submitter?.id === "burst";
+      void this.#send(ten ? BURST : 1);
     });
     form.addEventListener("keydown", (event) => (this.#shift = event.shiftKey), { capture: true });
     form.addEventListener("click", (event) => {

@@ -25,6 +25,8 @@ export class Market {
   });
   /** @type {Tocsin | null} */
   #client = null;
+  /** @type {Promise<void> | null} */
+  #listening = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #quiet;
 
@@ -48,7 +50,9 @@ export class Market {
     if (this.#running) return this.#ask(feed.stop);
     this.#drops = 0;
     for (const chart of this.#charts.values()) chart.clear();
-    this.#listen();
+    this.#state.textContent = "Tuning in …";
+    // First listen, then start: prices are told once and kept nowhere.
+    await this.#listen();
     await this.#ask(() => feed.start({ interval: Number(this.#speed.value), users: this.#users() }));
   }
 
@@ -71,11 +75,12 @@ export class Market {
     this.#running = running;
     this.#section.classList.toggle("running", running);
     this.#play.textContent = running ? "Stop" : "Play real prices";
-    if (running) this.#listen();
+    if (running) void this.#listen();
     else {
       clearTimeout(this.#quiet);
       this.#client?.close();
       this.#client = null;
+      this.#listening = null;
       this.#state.textContent = reason || (ran ? `Stopped. ${this.#tally()}` : "");
     }
   }
@@ -84,13 +89,19 @@ export class Market {
     return `${this.#drops} ${this.#drops === 1 ? "fall" : "falls"} of more than 10 %.`;
   }
 
+  /** Resolves when every share's topic is subscribed. */
   #listen() {
-    if (this.#client !== null) return;
-    this.#client = new Tocsin({ getToken: () => tokenFor(BOARD), name: "tocsin-board" });
-    this.#client.on("publication", ({ data }) => this.#hear(data));
-    for (const symbol of SYMBOLS) this.#client.subscribe(`market:${symbol}`);
-    this.#client.connect();
-    this.#wait();
+    this.#listening ??= new Promise((resolve) => {
+      const client = new Tocsin({ getToken: () => tokenFor(BOARD), name: "tocsin-board" });
+      const missing = new Set(SYMBOLS.map(topicOf));
+      client.on("publication", ({ data }) => this.#hear(data));
+      client.on("subscribed", ({ topic }) => missing.delete(topic) && missing.size === 0 && resolve(undefined));
+      for (const topic of missing) client.subscribe(topic);
+      client.connect();
+      this.#client = client;
+      this.#wait();
+    });
+    return this.#listening;
   }
 
   #wait() {
@@ -110,4 +121,9 @@ export class Market {
     this.#wait();
     this.#draw();
   }
+}
+
+/** @param {string} symbol */
+function topicOf(symbol) {
+  return `market:${symbol}`;
 }
