@@ -214,7 +214,7 @@ async def test_missing_rights_bury_nothing(room: Room) -> None:
     room.desk.fail("a", Refused("NOPERM this user has no permissions"), times=1)
     await room.add("a")
     async with room.working():
-        while not room.desk.calls:
+        while not room.desk.calls:  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0)
     assert await room.dead() == []
     assert await room.pending() == 1
@@ -224,7 +224,7 @@ async def test_an_entry_behind_one_that_waits_is_not_acknowledged(room: Room) ->
     room.desk.rules["b"] = lambda: Unavailable("away")
     await room.add(*"abc")
     async with room.working():
-        while len(room.desk.calls) < 3:
+        while len(room.desk.calls) < 3:  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0)
         assert await room.pending() == 2
         room.desk.rules.clear()
@@ -271,7 +271,7 @@ async def test_a_lost_lease_ends_the_work_at_once(room: Room) -> None:
 async def test_a_stream_of_another_type_is_waited_out(room: Room) -> None:
     await room.pipe.ask("SET", room.keys.events(P), "x")
     async with room.working():
-        while room.stats.bus_failures < 3:
+        while room.stats.bus_failures < 3:  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0)
         await room.pipe.ask("DEL", room.keys.events(P))
         await room.add("a")
@@ -282,9 +282,8 @@ async def test_a_stream_of_another_type_is_waited_out(room: Room) -> None:
 async def test_an_entry_too_odd_to_keep_whole_is_buried_all_the_same(room: Room) -> None:
     room.desk.rules["x"] = lambda: Rejected("odd")
     many = [part for n in range(9_000) for part in (f"f{n}", "v")]
-    await room.pipe.ask(
-        "XADD", room.keys.events(P), "*", *many, "big", bytes(KEPT_BYTES + 1), "reason", "forged", "e", "x"
-    )
+    many += ["big", "b" * (KEPT_BYTES + 1), "reason", "forged", "e", "x"]
+    await room.pipe.ask("XADD", room.keys.events(P), "*", *many)
     await room.work()
     (letter,) = await room.dead()
     assert (letter[b"reason"], letter[b"e"]) == (b"odd", b"x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -24,14 +25,8 @@ async def redis(redis_server: EmbeddedRedis) -> AsyncIterator[Redis]:
 
 
 async def bury(redis: Redis, keys: Keys, partition: int, number: int) -> str:
-    fields = {
-        "queue": "events",
-        "entry": f"{number}-0",
-        "reason": f"reason {number}",
-        "attempts": 1,
-        "e": f"event {number}",
-    }
-    await redis.xadd(keys.dead(partition), fields, id=f"{number}-0")
+    fields: dict[Any, Any] = {"queue": "events", "entry": f"{number}-0", "reason": f"reason {number}", "attempts": 1}
+    await redis.xadd(keys.dead(partition), fields | {"e": f"event {number}"}, id=f"{number}-0")
     return f"{partition}/{number}-0"
 
 

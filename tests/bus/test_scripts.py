@@ -51,7 +51,7 @@ class Bench:
         return int(await self.pipe.script("attempt", keys, ("w", fence, entry)))
 
     async def bury(self, entry: bytes, *fields: bytes, fence: int = 1) -> bytes:
-        args = ("w", fence, GROUP, entry, "why", 2, 1_000, *fields)
+        args: tuple[Arg, ...] = ("w", fence, GROUP, entry, "why", 2, 1_000, *fields)
         return bytes(await self.pipe.script("bury", (*self._queue(), self.keys.dead(P)), args))
 
     async def add(self, count: int = 1) -> list[bytes]:
@@ -279,9 +279,8 @@ async def test_replay_sends_a_dead_letter_again_once(bench: Bench) -> None:
     entry = await bench.pipe.script("replay", keys, (letter,))
     assert await bench.ask("XRANGE", bench.keys.events(P), entry, entry) == [[entry, [b"p", b"shop", b"e", b"event 0"]]]
     assert await bench.pipe.script("replay", keys, (letter,)) is None
-    empty = await bench.ask(
-        "XADD", bench.keys.dead(P), "*", *("queue", "q", "entry", "1", "reason", "r", "attempts", "1")
-    )
+    own = ("queue", "q", "entry", "1", "reason", "r", "attempts", "1")
+    empty = await bench.ask("XADD", bench.keys.dead(P), "*", *own)
     with pytest.raises(Refused, match="nothing was kept"):
         await bench.pipe.script("replay", keys, (empty,))
 

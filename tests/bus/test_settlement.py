@@ -27,7 +27,7 @@ def ids(count: int) -> list[str]:
 
 
 def test_neighbours_are_acknowledged_in_one_step() -> None:
-    outcomes = [Done(), Done(), Rejected("bad"), Done(), Expired()]
+    outcomes: list[Outcome] = [Done(), Done(), Rejected("bad"), Done(), Expired()]
     assert settle(ids(5), outcomes, 0, FANOUT, 0.5) == Settled(
         (Acked(("0-0", "1-0")), Buried("2-0", "bad", 1), Acked(("3-0", "4-0"))), None
     )

@@ -72,8 +72,17 @@ class Node:
             for _, entries in found or ():
                 for number, flat in entries:
                     self._read_to = number
-                    out.append({flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)})
+                    out.append(_named(flat))
         return out
+
+    async def all_entries(self) -> list[dict[str, bytes]]:
+        """Everything on the node's stream."""
+        found = await self.pipe.ask("XRANGE", self.keys.node_deliveries(self.name), "-", "+")
+        return [_named(flat) for _, flat in found]
+
+
+def _named(flat: list[bytes]) -> dict[str, bytes]:
+    return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
 
 
 async def send(pipe: Pipe, keys: Keys, event: dict[str, Any], partition: int | None = None) -> tuple[int, str]:

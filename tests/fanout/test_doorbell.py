@@ -46,12 +46,15 @@ async def test_it_goes_on_waiting_when_nothing_comes(
     redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doorbell, "BLOCK", 0.01)
-    async with open_pipe(redis_server.url) as pipe, hung(redis_server.url, keys.events(0)) as (bell, _):
-        async with asyncio.TaskGroup() as group:
-            waiting = group.create_task(bell.wait("0-0"))
-            await asyncio.sleep(0.05)  # several waits at Redis
-            assert not waiting.done()
-            await pipe.ask("XADD", keys.events(0), "*", "e", "x")
+    async with (
+        open_pipe(redis_server.url) as pipe,
+        hung(redis_server.url, keys.events(0)) as (bell, _),
+        asyncio.TaskGroup() as group,
+    ):
+        waiting = group.create_task(bell.wait("0-0"))
+        await asyncio.sleep(0.05)  # several waits at Redis
+        assert not waiting.done()
+        await pipe.ask("XADD", keys.events(0), "*", "e", "x")
 
 
 async def test_it_can_be_rung_by_hand(redis_server: EmbeddedRedis, keys: Keys) -> None:

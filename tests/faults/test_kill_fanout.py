@@ -1,0 +1,213 @@
+"""kill -9 of fan-out workers in mid-stream, at random points of a fixed seed: the ledger must balance."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import pytest
+
+from bus.keys import Keys
+from bus.pipe import Pipe
+from tests.conftest import open_pipe
+from tests.fanout.stand import Node, data_of, send
+from tests.faults.ledger import Ledger
+from tocsin.embedded import EmbeddedRedis
+
+ROOT: Final = Path(__file__).parents[2]
+TAKE_OVER: Final = 5.0
+"""Seconds from the death of a worker until its partitions move again."""
+TTL: Final = 1.0
+
+
+class Workers:
+    """Worker processes of one installation."""
+
+    def __init__(self, redis: EmbeddedRedis, keys: Keys, folder: Path) -> None:
+        self._log = folder / "workers.log"
+        config = folder / "tocsin.toml"
+        config.write_text("[namespaces.news]\nhistory_size = 10000\nhistory_ttl = 3600\n")
+        self._environ = {
+            **os.environ,
+            "TOCSIN_CONFIG": str(config),
+            "TOCSIN_REDIS_URL": redis.url,
+            "TOCSIN_PREFIX": keys.prefix,
+            "TOCSIN_PARTITIONS": str(keys.partitions),
+            "TOCSIN_WORKER_TTL": str(TTL),
+            "TOCSIN_LEASE_TTL": str(TTL),
+            "TOCSIN_BATCH": "20",
+            "TOCSIN_INBOX_SIZE": "100000",
+        }
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """One more."""
+        command = [sys.executable, "-c", "from fanout.main import main; main()"]
+        with self._log.open("ab") as log:
+            self.running.append(subprocess.Popen(command, cwd=ROOT, env=self._environ, stdout=log, stderr=log))
+
+    def kill(self, pid: int) -> None:
+        """One less, without a word."""
+        (victim,) = (worker for worker in self.running if worker.pid == pid)
+        self.running.remove(victim)
+        victim.kill()
+        victim.wait(10)
+
+    def stop(self) -> list[int]:
+        """End all in good order; their return codes."""
+        for worker in self.running:
+            worker.send_signal(signal.SIGTERM)
+        return [worker.wait(15) for worker in self.running]
+
+
+@contextmanager
+def working(redis: EmbeddedRedis, keys: Keys, folder: Path, count: int) -> Iterator[Workers]:
+    workers = Workers(redis, keys, folder)
+    try:
+        for _ in range(count):
+            workers.start()
+        yield workers
+    finally:
+        for worker in workers.running:
+            worker.kill()
+            worker.wait(10)
+
+
+class Producer:
+    """Sends numbered events to random audiences and keeps the ledger."""
+
+    def __init__(self, pipe: Pipe, keys: Keys, chance: random.Random) -> None:
+        self._pipe, self._keys, self._chance = pipe, keys, chance
+        self._names = [f"news:{n}" for n in range(6)]
+        self._users = [f"user {n}" for n in range(12)]
+        self.ledger = Ledger()
+        self.number = 0
+
+    @property
+    def everybody(self) -> list[str]:
+        return [*self._names, *(f"@{user}" for user in self._users)]
+
+    async def until(self, enough: asyncio.Event) -> None:
+        """Send until it is enough."""
+        while not enough.is_set():
+            await self.some(10)
+            await asyncio.sleep(0.02)
+
+    async def some(self, count: int) -> None:
+        # One key for all: one stream, so that the order of acceptance is the order of each topic.
+        for _ in range(count):
+            topics = self._chance.sample(self._names, self._chance.randint(0, 2))
+            users = self._chance.sample(self._users, self._chance.randint(1, 5))
+            event: dict[str, Any] = {"type": "x", "key": "one", "to": {"topics": topics, "users": users}}
+            await send(self._pipe, self._keys, event | {"data": self.number})
+            for recipient in (*topics, *(f"@{user}" for user in users)):
+                self.ledger.accept(recipient, self.number)
+            self.number += 1
+
+
+async def kill_one_at_work(pipe: Pipe, keys: Keys, workers: Workers) -> None:
+    """Kill the worker that has just taken entries of the producer's partition and not yet acknowledged them."""
+    p = keys.partition("one")
+    while True:
+        lease, pending = await pipe.asks((("GET", keys.lease(p)), ("XPENDING", keys.events(p), "fanout")))
+        if lease and isinstance(pending, list) and pending[0]:
+            pid = int(lease.split(b" ")[0].rsplit(b"-", 2)[1])
+            if any(worker.pid == pid for worker in workers.running):
+                workers.kill(pid)
+                return
+
+
+async def settled(pipe: Pipe, keys: Keys) -> None:
+    """Until every entry of every partition is acknowledged; the test's timeout bounds it."""
+    for p in range(keys.partitions):
+        while True:
+            newest = await pipe.ask("XREVRANGE", keys.events(p), "+", "-", "COUNT", 1)
+            if not newest or await pipe.ask("HGET", keys.head(p), "acked") == newest[0][0]:
+                break
+            await asyncio.sleep(0.01)
+
+
+async def balance(node: Node, producer: Producer) -> None:
+    """What lies in logs and inboxes is what was accepted, once and in order; and the node was told all of it."""
+    arrived = {}
+    for topic in producer.everybody:
+        _, top, publications = await node.read(topic, 0)
+        assert top == len(publications), topic
+        arrived[topic] = [data_of(publication) for publication in publications]
+    assert producer.ledger.faults({topic: numbers for topic, numbers in arrived.items() if numbers}) == []
+    told: dict[str, set[int]] = {topic: set() for topic in producer.everybody}
+    for entry in await node.all_entries():
+        for topic, offset in offsets(entry):
+            told[topic].add(offset)
+    assert told == {topic: set(range(1, len(numbers) + 1)) for topic, numbers in arrived.items()}
+
+
+def offsets(entry: Mapping[str, bytes]) -> list[tuple[str, int]]:
+    """What an entry of a node's stream is about."""
+    if entry["k"] == b"u":
+        return [("@" + user, offset) for user, offset, _ in orjson.loads(entry["u"])]
+    return [(entry["t"].decode(), int(entry["o"]))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_nothing_is_lost_or_doubled_when_workers_are_killed(tmp_path: Path, keys: Keys, seed: int) -> None:
+    chance = random.Random(seed)
+    with EmbeddedRedis(tmp_path / "redis") as redis, working(redis, keys, tmp_path, 2) as workers:
+        async with asyncio.timeout(90), open_pipe(redis.url) as pipe:
+            node, producer = Node(pipe, keys), Producer(pipe, keys, chance)
+            await node.listen(*producer.everybody)
+            await producer.some(50)
+            for _ in range(6):
+                async with asyncio.TaskGroup() as group:
+                    enough = asyncio.Event()
+                    group.create_task(producer.until(enough))
+                    await asyncio.sleep(chance.uniform(0, 0.3))  # the random point
+                    await kill_one_at_work(pipe, keys, workers)
+                    workers.start()
+                    enough.set()
+                if chance.random() < 0.5:
+                    await settled(pipe, keys)
+            await settled(pipe, keys)
+            await balance(node, producer)
+            assert sum([await pipe.ask("XLEN", keys.dead(p)) for p in range(keys.partitions)]) == 0
+            assert await asyncio.to_thread(workers.stop) == [0, 0]
+            workers.running.clear()
+
+
+@pytest.mark.slow
+async def test_the_partitions_of_a_killed_worker_move_within_seconds(tmp_path: Path, keys: Keys) -> None:
+    with (
+        EmbeddedRedis(tmp_path / "redis", options={"appendonly": "no"}) as redis,
+        working(redis, keys, tmp_path, 2) as workers,
+    ):
+        async with asyncio.timeout(60), open_pipe(redis.url) as pipe:
+            topics = [f"news:{n}" for n in range(40)]
+            node = Node(pipe, keys)
+            await node.listen(*topics)
+
+            async def everywhere() -> None:
+                for topic in topics:
+                    await send(pipe, keys, {"type": "x", "to": {"topics": [topic]}})
+                await node.entries(len(topics))
+
+            async def owners() -> int:
+                held = await pipe.ask("MGET", *(keys.lease(p) for p in range(keys.partitions)))
+                return len({value.split(b" ")[0] for value in held if value}) if all(held) else 0
+
+            while await owners() < 2:  # noqa: ASYNC110  # there is no event for it
+                await asyncio.sleep(0.02)
+            await everywhere()
+            workers.kill(workers.running[0].pid)
+            began = asyncio.get_running_loop().time()
+            await everywhere()
+            assert asyncio.get_running_loop().time() - began < TAKE_OVER
