@@ -1,8 +1,9 @@
 """Bytes ↔ event, and event → what a client sees of it.
 
 An entry of an `events` stream has the field `e` (the event as JSON), written by us with `v` (schema version, absent
-means 1) and `p` (the producer's name); a producer that XADDs by hand needs only `e`. Unknown JSON fields survive a
-round trip, so a worker of the previous release carries what it does not understand.
+means 1) and `p` (the producer's name); a producer that XADDs by hand needs only `e`. `d` and `i` name the entry in which
+the event first came, where that was put off or buried. Unknown JSON fields survive a round trip, so a worker of the
+previous release carries what it does not understand.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def decode_entry(position: str, fields: Mapping[bytes, bytes], now: float) -> Ev
     """A stream entry to an event; `position` (the entry's id) stands in for a missing event id."""
     version = fields.get(b"v", b"1")
     if not version.isdigit() or not 1 <= int(version[:4]) <= VERSION:
-        return Invalid((Problem("", f"has schema version {version[:8]!r}; this worker reads up to {VERSION}"),))
+        told = version[:8].decode() if version.isdigit() else "that is no number"
+        return Invalid((Problem("", f"has a schema version {told}; this worker reads up to {VERSION}"),))
     data = fields.get(b"e")
     if data is None:
         return Invalid((Problem("", "has no field e: XADD the event as JSON in field e"),))

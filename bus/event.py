@@ -58,6 +58,18 @@ class Problem:
     message: str
 
 
+_KNOWN: Final = re.compile(
+    r"(?:/to(?:/(?:users|topics)(?:/\d{1,4})?)?|/ladder(?:/\d{1,4}(?:/(?:via|after|unless))?)?"
+    r"|/(?:id|source|type|time|key|category|title|body|data|template|ttl|at|collapse_key|priority|ephemeral))(?=/|$)"
+)
+
+
+def _known(pointer: str) -> str:
+    """A pointer as far as its names are ours: those that come after, in `data` say, may be private."""
+    found = _KNOWN.match(pointer)
+    return found[0] if found else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Invalid:
     """Why something is not an event."""
@@ -65,7 +77,8 @@ class Invalid:
     problems: tuple[Problem, ...]
 
     def __str__(self) -> str:
-        return "; ".join(f"{p.pointer or '/'} {p.message}" for p in self.problems)
+        """For logs and dead letters, so without the names that the producer gave to things of its own."""
+        return "; ".join(f"{_known(p.pointer) or '/'} {p.message}" for p in self.problems)
 
 
 @dataclass(frozen=True, slots=True)

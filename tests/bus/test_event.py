@@ -94,6 +94,23 @@ def test_a_fault_never_repeats_what_was_sent() -> None:
     assert secret not in str(read(bad | {"data": 1}))
 
 
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        ({"data": {"hunter2": 2**70}}, "/data"),
+        ({"hunter2": {"data": 2**70}}, "/"),
+        ({"data/hunter2": 2**70}, "/"),
+        ({"to": {"hunter2": 2**70}}, "/to"),
+        ({"to": {"users": [2**70]}}, "/to/users/0"),
+        ({"to": {"users": {"491511234567": 2**70}}}, "/to/users"),
+        ({"ladder": [{"via": 2**70}]}, "/ladder/0/via"),
+        ({"ladder": [{"hunter2": 2**70}]}, "/ladder/0"),
+    ],
+)
+def test_a_name_that_the_producer_made_up_is_not_repeated_either(raw: dict[str, Any], place: str) -> None:
+    assert str(read(GOOD | raw)) == f"{place} must fit into 64 bits; send a larger number as a string"
+
+
 def test_every_fault_is_listed() -> None:
     found = read({"type": 7, "to": {"users": [1]}, "ttl": "x", "title": 1, "ephemeral": 1})
     assert isinstance(found, Invalid)
