@@ -98,7 +98,7 @@ class Queue:
 def kept(fields: Mapping[bytes, bytes]) -> list[bytes]:
     """What of an entry goes into its dead letter: field, value, …; oversized values are emptied, surplus fields go."""
     names = (name for name in fields if name not in LETTER)
-    first = sorted(names, key=lambda name: name not in (b"v", b"p", b"d", b"e"))[:KEPT_FIELDS]
+    first = sorted(names, key=lambda name: name not in (b"v", b"p", b"d", b"i", b"e"))[:KEPT_FIELDS]
     return [part for name in first for part in (name, fields[name] if len(fields[name]) <= KEPT_BYTES else b"")]
 
 

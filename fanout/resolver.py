@@ -68,10 +68,10 @@ def _outcome(item: Event | Later | Outcome, outcomes: Iterator[Outcome], put_off
 
 def look(entry: Entry, now: float) -> Event | Later | Outcome:
     """What to do with an entry at Unix time `now`: publish the event, put it off, or be done with it."""
-    due = entry.fields.get(b"d", b"")
-    origin = due.decode() if _ENTRY_ID.fullmatch(due) else entry.id
+    due, first = _entry_id(entry.fields.get(b"d")), _entry_id(entry.fields.get(b"i"))
+    origin = due or entry.id
     accepted = accepted_at(origin, now)
-    event = decode_entry(origin, entry.fields, accepted)
+    event = decode_entry(due or first or entry.id, entry.fields, accepted)
     if isinstance(event, Invalid):
         return Rejected(str(event))
     if event.at is not None and event.at > now and origin == entry.id:
@@ -79,6 +79,11 @@ def look(entry: Entry, now: float) -> Event | Later | Outcome:
     if now > max(accepted, event.at or 0.0) + (event.ttl or AT_ONCE):
         return Expired()
     return event
+
+
+def _entry_id(value: bytes | None) -> str | None:
+    """A field that names an earlier entry of this event: `d`, which was put off, or `i`, which was buried."""
+    return value.decode() if value and _ENTRY_ID.fullmatch(value) else None
 
 
 def accepted_at(entry_id: str, now: float) -> float:

@@ -53,7 +53,8 @@ async def test_one_letter_is_shown_dropped_or_sent_again(redis: Redis, keys: Key
         assert [await graves.drop(first), await graves.drop(first)] == [True, False]
         assert await graves.get(first) is None
         entry = await graves.replay(second)
-        assert await redis.xrange(keys.events(1)) == [(entry.encode() if entry else b"", {b"e": b"event 2"})]
+        sent = {b"e": b"event 2", b"i": b"2-0"}
+        assert await redis.xrange(keys.events(1)) == [(entry.encode() if entry else b"", sent)]
         assert await graves.replay(second) is None
         assert await graves.count() == 0
 

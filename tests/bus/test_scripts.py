@@ -277,8 +277,13 @@ async def test_replay_sends_a_dead_letter_again_once(bench: Bench) -> None:
     letter = await bench.bury(bad, b"p", b"shop", b"e", b"event 0")
     keys = (bench.keys.dead(P), bench.keys.events(P))
     entry = await bench.pipe.script("replay", keys, (letter,))
-    assert await bench.ask("XRANGE", bench.keys.events(P), entry, entry) == [[entry, [b"p", b"shop", b"e", b"event 0"]]]
+    sent = [b"p", b"shop", b"e", b"event 0", b"i", bad]
+    assert await bench.ask("XRANGE", bench.keys.events(P), entry, entry) == [[entry, sent]]
     assert await bench.pipe.script("replay", keys, (letter,)) is None
+    await bench.take()
+    letter = await bench.bury(entry, *sent)
+    again = await bench.pipe.script("replay", keys, (letter,))
+    assert await bench.ask("XRANGE", bench.keys.events(P), again, again) == [[again, sent]], "it keeps its first name"
     own = ("queue", "q", "entry", "1", "reason", "r", "attempts", "1")
     empty = await bench.ask("XADD", bench.keys.dead(P), "*", *own)
     with pytest.raises(Refused, match="nothing was kept"):
