@@ -1,9 +1,9 @@
 """Bytes ↔ event, and event → what a client sees of it.
 
 An entry of an `events` stream has the field `e` (the event as JSON), written by us with `v` (schema version, absent
-means 1) and `p` (the producer's name); a producer that XADDs by hand needs only `e`. `d` and `i` name the entry in which
-the event first came, where that was put off or buried. Unknown JSON fields survive a round trip, so a worker of the
-previous release carries what it does not understand.
+means 1) and `p` (the producer's name); a producer that XADDs by hand needs only `e`. `d` and `i` name the entry in
+which the event first came, where that was put off or buried. Unknown JSON fields survive a round trip, so a worker of
+the previous release carries what it does not understand.
 """
 
 from __future__ import annotations
