@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.api.body import read_body
 from gateway.api.problem import Kind, Refusal, bad_request, unavailable
-from gateway.endpoint import Backend, Endpoint, read_body
+from gateway.endpoint import Backend, Endpoint
 
 ESCAPED: Final = 2
 """How much longer a message becomes as a string within JSON, at most as clients write it: each quote is escaped."""

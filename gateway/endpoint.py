@@ -5,11 +5,10 @@ Every answer carries the headers of CORS (WHATWG Fetch §3.2), so that a page ca
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -50,10 +49,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        try:
-            answer = await self._answer(request)
-        except ClientDisconnect:
-            return  # it went before its body was complete: there is nobody to answer
+        answer = await self._answer(request)
         response = answer.response() if isinstance(answer, Refusal) else answer
         response.headers.update(cors(request, self._service))
         await response(scope, receive, send)
@@ -89,21 +85,3 @@ def cors(request: Request, service: OriginRule) -> dict[str, str]:
     if (origin := request.headers.get("origin")) and origin_allowed(request, service):
         headers["Access-Control-Allow-Origin"] = origin
     return headers
-
-
-async def read_body(request: Request, limit: int, seconds: float) -> bytes | Refusal:
-    """The whole body, if it has at most `limit` bytes and comes within `seconds`. Raises `ClientDisconnect`."""
-    too_large = Refusal(Kind.TOO_LARGE, f"the body may have at most {limit} bytes")
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced[:20]) > limit:
-        return too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    return too_large
-    except TimeoutError:
-        return Refusal(Kind.BAD_REQUEST, f"the body did not come within {seconds:g} s")
-    return bytes(body)

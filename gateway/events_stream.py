@@ -21,16 +21,17 @@ from bus.cursor import Cursor
 from bus.event import topic_fault
 from bus.keys import inbox_of
 from bus.namespaces import Namespaces
+from gateway.api.claims import claims_of
 from gateway.api.keys import bearer, unauthenticated
-from gateway.api.problem import Kind, Refusal, unavailable
-from gateway.effects import Claims, Denied, Failed, Joined, Verified
+from gateway.api.problem import Kind, Refusal
+from gateway.effects import Claims, Joined
 from gateway.endpoint import Backend, Endpoint
 from gateway.handover import HandOver
 from gateway.rights import Standing, subscribe_error
 from gateway.streamed import head, refusal, remote_of
 from gateway.tickets import is_ticket
 from gateway.transport import Carrier, SocketConnection
-from gateway.wire.codes import CloseInfo, Error
+from gateway.wire.codes import CloseInfo
 from gateway.wire.eventsource import HEARTBEAT, resume
 from gateway.wire.framing import LAST_CHUNK, Wire, chunk
 from gateway.wire.narrator import Narrator, farewell
@@ -39,7 +40,6 @@ from gateway.wire.replies import INBOX_CHANNEL, channel_of, topic_of
 MAX_TOPICS: Final = 32
 """Each event repeats the position in every topic of its stream, and a client sends it back in a header: 33 of them
 stay below 2 KB."""
-VERIFY_SECONDS: Final = 5.0
 LOST: Final = Cursor("lost", 0)
 """A cursor of no log, for a client that was somewhere but cannot say where: it is told that it missed something."""
 
@@ -104,7 +104,7 @@ class _Opener:
         if isinstance(topics, Refusal):
             return topics
         token = token_of(request)
-        claims = token if isinstance(token, Refusal) else await self._verify(token)
+        claims = token if isinstance(token, Refusal) else await claims_of(token, self._service.authenticate)
         if isinstance(claims, Refusal):
             return claims
         standing = Standing(inbox_of(claims.user), claims.topics, ())
@@ -123,25 +123,6 @@ class _Opener:
                 self._carrier, remote, narrator, lambda opened: service.open_events(opened, claims, topics, by_topic)
             ),
         )
-
-    async def _verify(self, token: str) -> Claims | Refusal:
-        found: asyncio.Future[Verified | Denied | Failed] = asyncio.get_running_loop().create_future()
-
-        def answered(answer: Verified | Denied | Failed) -> None:
-            if not found.done():
-                found.set_result(answer)
-
-        self._service.authenticate(token, answered)
-        try:
-            async with asyncio.timeout(VERIFY_SECONDS):
-                answer = await found
-        except TimeoutError:
-            return unavailable("the token could not be checked now")
-        if isinstance(answer, Verified):
-            return answer.claims
-        if isinstance(answer.error, Error) and answer.error.value.temporary:
-            return unavailable("the token could not be checked now")
-        return unauthenticated("the token or ticket is not valid, or not any more")
 
 
 # Reading the request -----------------------------------------------------------------------------------------------

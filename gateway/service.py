@@ -16,10 +16,10 @@ import orjson
 from bus.clock import Clock
 from bus.cursor import Cursor
 from bus.errors import BusError
-from bus.event import MAX_EVENT_BYTES, MESSAGE, Event
+from bus.event import MESSAGE, Event
 from bus.keys import INBOX, Keys, inbox_of
 from bus.namespaces import Namespace
-from bus.pipe import Pipe, Reply
+from bus.pipe import Pipe
 from gateway.calls import Calls
 from gateway.connection import Connection
 from gateway.effects import (
@@ -48,7 +48,7 @@ from gateway.effects import (
 from gateway.flusher import Flusher
 from gateway.history import History
 from gateway.hub import Hub
-from gateway.ingest import Ingest
+from gateway.ingest import CLIENT, Accepted, Ingest, Position, TooLarge
 from gateway.joins import Joins
 from gateway.limits import Tally
 from gateway.names import Names
@@ -349,9 +349,6 @@ class Service:
                 self._act(member, member.session.unsubscribe(topic, Unsubscribed.INSUFFICIENT_STATE))
 
     def _publish(self, topic: str, data: bytes, info: bytes, later: OnAnswer) -> None:
-        if len(data) > MAX_EVENT_BYTES - 2_048:
-            later(Failed(Error.LIMIT_EXCEEDED))
-            return
         event = Event(
             id=self._names.next(),
             source="client",
@@ -362,10 +359,16 @@ class Service:
             extra={"info": orjson.loads(info)} if info else {},
         )
 
-        def accepted(reply: Reply) -> None:
-            later(Failed(Error.INTERNAL) if isinstance(reply, BusError) else Done())
+        def accepted(answer: Accepted) -> None:
+            match answer:
+                case Position():
+                    later(Done())
+                case TooLarge():
+                    later(Failed(Error.LIMIT_EXCEEDED))
+                case _:
+                    later(Failed(Error.INTERNAL))
 
-        self._ingest.post(event, "tocsin", accepted)
+        self._ingest.post(event, CLIENT, accepted)
 
     def _read_history(self, asked: ReadHistory, later: OnAnswer) -> None:
         def answered(page: Page | Failed) -> None:

@@ -13,8 +13,9 @@ from typing import ClassVar, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.api.body import read_body
 from gateway.api.problem import Kind, Refusal, unavailable
-from gateway.endpoint import Backend, read_body
+from gateway.endpoint import Backend
 from gateway.handover import HandOver, protocol_of
 from gateway.transport import Carrier, SocketConnection
 from gateway.wire.codes import CloseInfo
@@ -86,7 +87,7 @@ class Emulation:
         self._carrier = Carrier(service)
 
     async def by_body(self, request: Request) -> Response | Refusal:
-        """With the commands in the body of the request. Raises `ClientDisconnect`."""
+        """With the commands in the body of the request."""
         settings = self._service.settings
         body = await read_body(request, settings.message_bytes, settings.connect_timeout)
         return body if isinstance(body, Refusal) else self.open(request, body)

@@ -22,12 +22,13 @@ from bus.clock import Clock
 from bus.keys import Keys
 from bus.pipe import Pipe
 from gateway.api import events
+from gateway.api.claims import Authenticate
 from gateway.api.events import Events
 from gateway.api.keys import ApiKeys
 from gateway.api.openapi import Documents
 from gateway.api.ops import Ops, Probe
 from gateway.api.problem import Kind, Refusal
-from gateway.api.ticket import Authenticate, Tickets
+from gateway.api.ticket import Tickets
 from gateway.ingest import Ingest
 from gateway.metrics import ApiStats
 from gateway.origins import Origins

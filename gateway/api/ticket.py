@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_urlsafe
 from typing import Final
@@ -15,22 +13,18 @@ from starlette.routing import Route
 from bus.errors import BusError
 from bus.keys import Keys
 from bus.pipe import Pipe
+from gateway.api.claims import Authenticate, claims_of
 from gateway.api.keys import bearer, unauthenticated
 from gateway.api.problem import Refusal, unavailable
-from gateway.effects import Claims, Denied, Failed, Verified
 from gateway.endpoint import Endpoint
 from gateway.origins import Origins
 from gateway.tickets import PREFIX, TTL, digest, is_ticket, pack
-from gateway.wire.codes import Error
 
 PATH: Final = "/v1/ticket"
 MAX_TOKEN: Final = 8_192
 """Longest token looked at, in characters."""
 
 VERIFY_SECONDS: Final = 5.0
-
-Authenticate = Callable[[str, Callable[[Verified | Denied | Failed], None]], None]
-"""What a token grants, told by a callback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class Tickets:
         token = bearer(request.headers)
         if token is None or len(token) > MAX_TOKEN or is_ticket(token):
             return unauthenticated("give a token as Authorization: Bearer")
-        claims = await self._claims(token)
+        claims = await claims_of(token, self._authenticate)
         if isinstance(claims, Refusal):
             return claims
         ticket = PREFIX + token_urlsafe(32)
@@ -71,18 +65,3 @@ class Tickets:
         except BusError:
             return unavailable("tickets cannot be kept now")
         return JSONResponse({"ticket": ticket, "expires_in": TTL})
-
-    async def _claims(self, token: str) -> Claims | Refusal:
-        answered: asyncio.Future[Verified | Denied | Failed] = asyncio.get_running_loop().create_future()
-        self._authenticate(token, lambda answer: None if answered.done() else answered.set_result(answer))
-        try:
-            async with asyncio.timeout(VERIFY_SECONDS):
-                answer = await answered
-        except TimeoutError:
-            return unavailable("tokens cannot be checked now")
-        if isinstance(answer, Verified):
-            return answer.claims
-        if isinstance(answer.error, Error) and answer.error.value.temporary:
-            return unavailable("tokens cannot be checked now")
-        expired = answer.error is Error.TOKEN_EXPIRED
-        return unauthenticated("the token has expired" if expired else "the token is not accepted here")

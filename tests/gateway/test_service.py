@@ -247,7 +247,7 @@ async def test_a_clients_publication_is_an_event_like_any_other(redis_server: Em
         assert (await alice.ask({"id": 2, "publish": {"channel": "room:a", "data": {"x": 1}}}))["publish"] == {}
         [[_, fields]] = await node.pipe.ask("XRANGE", keys.events(keys.partition("room:a")), "-", "+")
         assert b'"tocsin.message"' in fields[fields.index(b"e") + 1]
-        huge = await alice.ask({"id": 3, "publish": {"channel": "room:a", "data": "x" * 64_000}})
+        huge = await alice.ask({"id": 4, "publish": {"channel": "room:a", "data": "x" * 65_450}})
         assert huge["error"]["code"] == 106
 
 
