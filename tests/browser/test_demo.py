@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from browser.demo_page import Demo, demo_page, open_demo
 from playwright.async_api import expect
+from tocsin_system import descendants, dev
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -310,3 +315,59 @@ async def test_a_gateway_that_refuses_is_told(address: str) -> None:
         await demo.title.press("Enter")
         await expect(demo.page.get_by_role("alert")).to_have_text("Not sent: Redis is away")
         demo.complaints.clear()
+
+
+# When things break -----------------------------------------------------------------------------------------------
+
+
+async def test_without_websockets_the_client_takes_sse(address: str) -> None:
+    async with opened(address) as demo:
+        asked: list[str] = []
+        demo.page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+        heard = await demo.page.evaluate(
+            """async (user) => {
+                const { Tocsin } = await import("/web/client/index.js");
+                globalThis.WebSocket = class extends WebSocket {
+                    constructor(url) { super(url.replace("/connection/websocket", "/wall")); }
+                };
+                const getToken = async () => (await (await fetch(`/dev/token?user=${user}`)).json()).token;
+                const tocsin = new Tocsin({ getToken });
+                const told = new Promise((resolve) => tocsin.on("inbox", resolve));
+                const connected = new Promise((resolve) => tocsin.on("subscribed", resolve));
+                tocsin.connect();
+                await connected;
+                const event = { type: "note", to: { users: [user] }, title: "through the wall" };
+                await fetch("/dev/publish", { method: "POST", body: JSON.stringify(event) });
+                const { data } = await told;
+                tocsin.close();
+                return data.title;
+            }""",
+            f"walled-{demo.names[0]}",
+        )
+        assert heard == "through the wall"
+        assert "/connection/sse" in asked
+        demo.complaints.clear()  # the wall
+
+
+@TRANSPORTS
+async def test_a_gateway_that_is_killed_costs_nothing(tmp_path: Path, transport: str) -> None:
+    with dev(tmp_path) as system:
+        async with opened(system.page) as demo:
+            await demo.right.transport(transport)
+            await demo.send(demo.names[1], "before")
+            await expect(demo.right.inbox).to_have_count(1)
+            os.kill(gateway_of(system.process.pid), signal.SIGKILL)
+            await expect(demo.right.state).not_to_have_text("connected")
+            await demo.connected()
+            await expect(demo.right.banner).to_contain_text("Nothing had come meanwhile.")
+            await demo.send(demo.names[1], "after")
+            await expect(demo.right.titles(demo.right.inbox)).to_have_text(["after", "before"])
+            demo.complaints.clear()  # refused connections, which are the point
+
+
+def gateway_of(pid: int) -> int:
+    """The gateway's process among those below one."""
+    for child in descendants(pid):
+        if b"\0gateway\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return child
+    raise AssertionError("no gateway")

@@ -226,6 +226,14 @@ test("a token is kept for the next connection, a ticket is not", () => {
   assert.equal(done(feed({ on: "online" }), "authorize").length, 1);
 });
 
+for (const [code, asks] of [[3005, 1], [3001, 0]]) {
+  test(`closed with ${code}: ${asks ? "another" : "the same"} token`, () => {
+    connected();
+    feed({ on: "closed", link, code, reason: "" });
+    assert.equal(done(wait(), "authorize").length, asks);
+  });
+}
+
 test("a token that comes after all is kept", () => {
   feed({ on: "token", topic: null, token: "T" });
   assert.equal(done(feed({ on: "start" }), "open").length, 1);

@@ -42,14 +42,16 @@ export class Chart {
     this.#points.set(at, { at, price, drop: drop || this.#points.get(at)?.drop === true });
   }
 
-  draw() {
+  /** @param {number} [from] where the time axis begins, so that several charts share it */
+  draw(from = Infinity) {
     const points = [...this.#points.values()].sort((a, b) => a.at - b.at);
     const last = points.at(-1);
-    const place = scale(points);
+    const place = scale(points, Math.min(from, points[0]?.at ?? Infinity));
     const path = points.map((point, i) => `${i === 0 ? "M" : "L"}${place(point).join(" ")}`).join("");
     const [x, y] = last ? place(last) : [0, HEIGHT - PAD];
     this.#line.setAttribute("d", path);
-    this.#area.setAttribute("d", path && `${path}V${HEIGHT}H${PAD}Z`);
+    const [left] = points[0] ? place(points[0]) : [PAD];
+    this.#area.setAttribute("d", path && `${path}V${HEIGHT}H${left}Z`);
     this.#now.setAttribute("cx", String(x));
     this.#now.setAttribute("cy", String(y));
     this.#now.classList.toggle("absent", last === undefined);
@@ -76,10 +78,10 @@ export class Chart {
 
 /**
  * @param {Point[]} points in order of time
+ * @param {number} from
  * @returns {(point: Point) => [x: number, y: number]}
  */
-function scale(points) {
-  const from = points[0]?.at ?? 0;
+function scale(points, from) {
   const span = Math.max(DECADE, (points.at(-1)?.at ?? 0) - from);
   const top = Math.max(...points.map((point) => point.price), 1) * 1.06;
   return ({ at, price }) => [

@@ -19,8 +19,10 @@ export class Market {
   #charts = new Map(SYMBOLS.map((symbol) => [symbol, new Chart(symbol)]));
   #running = false;
   #drops = 0;
+  /** When the first price was. */
+  #from = Infinity;
   #draw = onceAFrame(() => {
-    for (const chart of this.#charts.values()) chart.draw();
+    for (const chart of this.#charts.values()) chart.draw(this.#from);
     if (this.#running) this.#state.textContent = this.#tally();
   });
   /** @type {Tocsin | null} */
@@ -49,6 +51,7 @@ export class Market {
   async #toggle() {
     if (this.#running) return this.#ask(feed.stop);
     this.#drops = 0;
+    this.#from = Infinity;
     for (const chart of this.#charts.values()) chart.clear();
     this.#state.textContent = "Tuning in …";
     // First listen, then start: prices are told once and kept nowhere.
@@ -118,6 +121,7 @@ export class Market {
     const drop = notification.type === "price.drop";
     if (drop) this.#drops += 1;
     chart.add({ at, price, drop });
+    this.#from = Math.min(this.#from, at);
     this.#wait();
     this.#draw();
   }
