@@ -114,16 +114,27 @@ class Producer:
             self.number += 1
 
 
-async def kill_one_at_work(pipe: Pipe, keys: Keys, workers: Workers) -> None:
-    """Kill the worker that has just taken entries of the producer's partition and not yet acknowledged them."""
+async def one_at_work(pipe: Pipe, keys: Keys, workers: Workers) -> int:
+    """The worker that has just taken entries of the producer's partition and not yet acknowledged them."""
     p = keys.partition("one")
     while True:
         lease, pending = await pipe.asks((("GET", keys.lease(p)), ("XPENDING", keys.events(p), "fanout")))
         if lease and isinstance(pending, list) and pending[0]:
-            pid = int(lease.split(b" ")[0].rsplit(b"-", 2)[1])
+            pid = pid_of(lease.split(b" ")[0])
             if any(worker.pid == pid for worker in workers.running):
-                workers.kill(pid)
-                return
+                return pid
+
+
+def pid_of(name: bytes) -> int:
+    """The process behind a worker's name."""
+    return int(name.rsplit(b"-", 2)[1])
+
+
+async def at_work(pipe: Pipe, keys: Keys, workers: Workers) -> None:
+    """Until all running workers have said that they are there."""
+    wanted = {worker.pid for worker in workers.running}
+    while not wanted <= set(map(pid_of, await pipe.script("register", (keys.workers,), (1,)))):  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
 
 
 async def settled(pipe: Pipe, keys: Keys) -> None:
@@ -172,7 +183,7 @@ async def test_nothing_is_lost_or_doubled_when_workers_are_killed(tmp_path: Path
                     enough = asyncio.Event()
                     group.create_task(producer.until(enough))
                     await asyncio.sleep(chance.uniform(0, 0.3))  # the random point
-                    await kill_one_at_work(pipe, keys, workers)
+                    workers.kill(await one_at_work(pipe, keys, workers))
                     workers.start()
                     enough.set()
                 if chance.random() < 0.5:
@@ -180,8 +191,32 @@ async def test_nothing_is_lost_or_doubled_when_workers_are_killed(tmp_path: Path
             await settled(pipe, keys)
             await balance(node, producer)
             assert sum([await pipe.ask("XLEN", keys.dead(p)) for p in range(keys.partitions)]) == 0
+            await at_work(pipe, keys, workers)
             assert await asyncio.to_thread(workers.stop) == [0, 0]
             workers.running.clear()
+
+
+@pytest.mark.slow
+async def test_a_worker_that_was_paused_past_its_lease_does_no_harm(tmp_path: Path, keys: Keys) -> None:
+    with EmbeddedRedis(tmp_path / "redis") as redis, working(redis, keys, tmp_path, 2) as workers:
+        async with asyncio.timeout(90), open_pipe(redis.url) as pipe:
+            node, producer = Node(pipe, keys), Producer(pipe, keys, random.Random(3))
+            await node.listen(*producer.everybody)
+            for _ in range(3):
+                await at_work(pipe, keys, workers)
+                async with asyncio.TaskGroup() as group:
+                    enough = asyncio.Event()
+                    group.create_task(producer.until(enough))
+                    paused = await one_at_work(pipe, keys, workers)
+                    os.kill(paused, signal.SIGSTOP)
+                    # Its successor is at work, and then both are.
+                    while await one_at_work(pipe, keys, workers) == paused:  # noqa: ASYNC110  # there is no event for it
+                        await asyncio.sleep(0.02)
+                    os.kill(paused, signal.SIGCONT)
+                    await asyncio.sleep(0.2)
+                    enough.set()
+                await settled(pipe, keys)
+            await balance(node, producer)
 
 
 @pytest.mark.slow
