@@ -202,7 +202,7 @@ def _latency(bench: Bench, drain: Drain, send: Send, idle: Callable[[float], Non
     drain.wait(sent)
     samples = [us / 1e3 for us in drain.samples()]
     if len(samples) != sent:
-        raise Failed(f"{len(samples)} of {sent} messages had a time stamp")
+        raise Failed(f"{way}: {len(samples)} messages with a time stamp came instead of {sent}")
     return {f"{way}_{percent}_ms": percentile(samples, percent) for percent in (50, 99)}
 
 
