@@ -40,6 +40,7 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
     name = f"{socket.gethostname()}-{os.getpid()}-{token_hex(3)}"
     stats = Stats()
     pipe = Pipe(settings.redis_url, name=f"fanout-{name}", clock=clock)
+    control = Pipe(settings.redis_url, name=f"fanout-control-{name}", clock=clock)
 
     def doorbell_line(partition: int) -> Pipe:
         label = f"fanout-wait-{partition}-{name}"
@@ -48,16 +49,17 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
     inbox = Retention(settings.inbox_size, settings.inbox_ttl)
     rules = Rules(keys, Namespaces(settings.namespaces), inbox)
     publisher = Publisher(pipe, keys, settings, Graves(clock, settings.routes_ttl), stats)
-    worker = Worker(name, pipe, doorbell_line, keys, rules, publisher, settings, clock, stats)
+    worker = Worker(name, pipe, control, doorbell_line, keys, rules, publisher, settings, clock, stats)
     if not await _fit(settings, keys, stop):
         return
     async with asyncio.TaskGroup() as group:
-        background = [group.create_task(pipe.run())]
+        background = [group.create_task(pipe.run()), group.create_task(control.run())]
         if settings.metrics_port:
             server = MetricsServer(stats, lambda: read_backlog(pipe, keys, worker.partitions, clock), lambda: pipe.up)
             background.append(group.create_task(server.run(settings.metrics_port)))
         with suppress(BusDown):  # it was there a moment ago and will be again
             await pipe.wait_up(COMMAND_TIMEOUT)
+            await control.wait_up(COMMAND_TIMEOUT)
         log.info("at work", extra={"worker": name})
         gc.freeze()
         await worker.run(stop)

@@ -6,10 +6,12 @@ drops what comes twice.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
+from typing import Final
 
 from bus.consumer import blame
 from bus.errors import BusError, Refused
@@ -20,6 +22,9 @@ from fanout.graves import Graves
 from fanout.plan import Delivery, Placed, Planned, deliveries, placed, publish_call
 from fanout.settings import FanoutSettings
 from fanout.stats import Stats
+
+AT_ONCE: Final = 8
+"""Batches under way: enough to keep Redis busy, too few for one to wait longer in its line than a lease lasts."""
 
 
 @dataclass(slots=True)
@@ -38,12 +43,14 @@ class Publisher:
     def __init__(self, pipe: Pipe, keys: Keys, settings: FanoutSettings, graves: Graves, stats: Stats) -> None:
         self._pipe, self._keys, self._settings, self._graves, self._stats = pipe, keys, settings, graves, stats
         self._run, self._epochs = token_hex(4), count()
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def publish(self, planned: Sequence[Planned]) -> list[Outcome]:
         """Publish events in order; an outcome for each."""
         jobs = [_Job(p) for p in planned]
-        await self._append(jobs)
-        await self._relay(jobs)
+        async with self._turns:
+            await self._append(jobs)
+            await self._relay(jobs)
         return [job.outcome for job in jobs]
 
     async def _append(self, jobs: Sequence[_Job]) -> None:

@@ -51,12 +51,17 @@ class Work:
 
 
 class Worker:
-    """`run` until told to stop. `connect` makes the connection of a partition's doorbell."""
+    """`run` until told to stop.
+
+    `pipe` carries the work, `control` the heartbeats, which must not wait behind it: a lease that ran out while it was
+    being renewed would have a burst done again and again. `connect` makes the connection of a partition's doorbell.
+    """
 
     def __init__(
         self,
         name: str,
         pipe: Pipe,
+        control: Pipe,
         connect: Connect,
         keys: Keys,
         rules: Rules,
@@ -67,8 +72,8 @@ class Worker:
     ) -> None:
         self._name, self._pipe, self._connect, self._keys, self._rules = name, pipe, connect, keys, rules
         self._publisher, self._settings, self._clock, self._stats = publisher, settings, clock, stats
-        self._registry = Registry(pipe, keys.workers, name, settings.worker_ttl)
-        self._leases = Leases(pipe, keys, name, settings.lease_ttl)
+        self._registry = Registry(control, keys.workers, name, settings.worker_ttl)
+        self._leases = Leases(control, keys, name, settings.lease_ttl)
         self._interval = min(settings.worker_ttl, settings.lease_ttl) / BEATS
         self._work: dict[int, Work] = {}
 
@@ -102,6 +107,7 @@ class Worker:
             return self._interval
         for partition, lease in held.items():
             self._update(group, partition, lease, partition in mine)
+        await self._give_back(lease for lease in held.values() if lease is not None)
         self._stats.leases = len(self._work)
         missing = any(held[partition] is None for partition in mine)
         return min(IMPATIENT, self._interval) if missing else self._interval
@@ -113,6 +119,13 @@ class Worker:
             work = None
         if work is None and lease is not None and mine:
             self._begin(group, lease)
+
+    async def _give_back(self, held: Iterable[Lease]) -> None:
+        """Release what was renewed in the moment in which its work ended."""
+        for lease in held:
+            if lease.partition not in self._work:
+                with suppress(BusError):
+                    await self._leases.release(lease)
 
     def _begin(self, group: asyncio.TaskGroup, lease: Lease) -> None:
         settings = self._settings

@@ -18,6 +18,7 @@ import pytest
 
 from bus.keys import Keys
 from bus.pipe import Pipe
+from bus.registry import owner_of
 from tests.conftest import open_pipe
 from tests.fanout.stand import Node, data_of, send
 from tests.faults.ledger import Ledger
@@ -235,14 +236,19 @@ async def test_the_partitions_of_a_killed_worker_move_within_seconds(tmp_path: P
                     await send(pipe, keys, {"type": "x", "to": {"topics": [topic]}})
                 await node.entries(len(topics))
 
-            async def owners() -> int:
+            async def shared_out() -> bool:
+                """Whether every partition is with the one it falls to."""
+                members = [name.decode() for name in await pipe.script("register", (keys.workers,), (1,))]
                 held = await pipe.ask("MGET", *(keys.lease(p) for p in range(keys.partitions)))
-                return len({value.split(b" ")[0] for value in held if value}) if all(held) else 0
+                owners = [value.split(b" ")[0].decode() if value else None for value in held]
+                return owners == [owner_of(p, members) for p in range(keys.partitions)]
 
-            while await owners() < 2:  # noqa: ASYNC110  # there is no event for it
+            await at_work(pipe, keys, workers)
+            while not await shared_out():  # noqa: ASYNC110  # there is no event for it
                 await asyncio.sleep(0.02)
             await everywhere()
-            workers.kill(workers.running[0].pid)
+            victim = await pipe.ask("GET", keys.lease(keys.partition(topics[0])))
+            workers.kill(pid_of(victim.split(b" ")[0]))
             began = asyncio.get_running_loop().time()
             await everywhere()
             assert asyncio.get_running_loop().time() - began < TAKE_OVER
