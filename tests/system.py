@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -109,17 +110,17 @@ class Gateway(Role):
             assert time.monotonic() < deadline, f"{self.name} is not ready: {self.log.read_text()[-2_000:]}"
             time.sleep(0.02)
 
-    def metric(self, name: str) -> float:
-        """A counter or gauge of /metrics, summed over its labels."""
+    def metric(self, name: str, labels: str = "") -> float:
+        """A counter or gauge of /metrics, summed over those of its labels that contain `labels`."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/metrics")
             lines = connection.getresponse().read().decode().splitlines()
         finally:
             connection.close()
-        found = [line for line in lines if line.partition(" ")[0].partition("{")[0] == name]
-        assert found, f"there is no metric {name}"
-        return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+        return sum(
+            float(line.rsplit(" ", 1)[1]) for line in lines if re.match(rf"{name}[{{ ]", line) and labels in line
+        )
 
 
 @dataclass

@@ -95,7 +95,7 @@ async def test_bad_entries_are_buried_and_those_behind_them_flow(running: System
         async with asyncio.timeout(60), gathered([alice]):
             entries = {}
             for number, (name, (fields, _)) in enumerate(BAD.items()):
-                entries[redis.xadd(stream, dict(fields)).decode()] = name  # type: ignore[arg-type]
+                entries[redis.xadd(stream, dict(fields)).decode()] = name
                 redis.xadd(stream, {"e": json.dumps({**FINE, "data": number})})
             # The first attempt is the last for what is no event, so nobody waits for it.
             await eventually(lambda: len(alice.got[INBOX]) == len(BAD), 5)

@@ -1,0 +1,73 @@
+"""A running system for the tests of each module, whose logs are read at the end."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.gateway.signing import published
+from tests.system import SECRET, System, system
+
+PLANTED = "hunter2"
+"""Stands in everything private that the tests send: payloads, tokens, credentials, queries."""
+
+
+class KeySet(ThreadingHTTPServer):
+    """An issuer's keys, and how often they were asked for."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.asked = 0
+        self.document = json.dumps({"keys": [published("ES256", kid="k1")]}).encode()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/keys"
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: KeySet
+
+    def do_GET(self) -> None:
+        self.server.asked += 1
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.server.document)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def key_set() -> Iterator[KeySet]:
+    with KeySet() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, key_set: KeySet) -> Iterator[System]:
+    """One gateway, with times and sizes that tests can wait for. At the end its log must be clean and discreet."""
+    with system(
+        tmp_path_factory.mktemp("system"),
+        log_level="debug",
+        partitions=8,
+        token_jwks_url=key_set.url,
+        token_leeway=60,
+        header_timeout=2,
+        connect_timeout=3,
+        outbox_bytes=262_144,
+        connections_per_user=40,
+        allowed_origins="https://app.example,https://other.example",
+    ) as made:
+        yield made
+        logged = made.logged()
+        assert '"node is up"' in logged
+        assert [private for private in (PLANTED, SECRET, "eyJ", "tkt_", "127.0.0.1") if private in logged] == []
