@@ -87,7 +87,11 @@ class Publisher:
     def _deliver_call(self, delivery: Delivery) -> Call:
         keys, node = self._keys, delivery.node
         names = (keys.node_deliveries(node), keys.node_sequence(node), keys.node_alive(node))
-        return "deliver", names, (self._settings.node_stream, int(self._settings.node_ttl * 1000), *delivery.fields)
+        return (
+            "deliver",
+            names,
+            (self._settings.node_stream, int(self._settings.node_stream_ttl * 1000), *delivery.fields),
+        )
 
     def _not_relayed(self, job: _Job, error: BusError) -> None:
         outcome = _blame(error)

@@ -33,7 +33,7 @@ class FanoutSettings(BusSettings):
     """Most dead letters kept per partition."""
     node_stream: int = 100_000
     """Most entries kept for a gateway node that does not read."""
-    node_ttl: float = 60.0
+    node_stream_ttl: float = 60.0
     """How long the stream of a node that says nothing is kept."""
     routes_ttl: float = 60.0
     """How long a node may be silent before topics forget it."""
