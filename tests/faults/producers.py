@@ -20,6 +20,8 @@ from tests.system import KEY
 
 POST_LIMIT: Final = 10.0
 """A POST that takes longer than this many seconds hangs."""
+REPEATED: Final = 0.1
+"""Share of the accepted events that a persistent producer sends once more, as if the answer had been lost."""
 
 
 class Send(Protocol):
@@ -75,6 +77,8 @@ class Producer:
         while self.persistent and not accepted:
             await asyncio.sleep(self.period)
             accepted = await self.send(event)
+        if self.persistent and self.chance.random() < REPEATED:
+            await self.send(event)
         for name in chosen:
             if accepted:
                 self.owed[name].append(self.sent)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -78,3 +80,31 @@ async def test_every_event_arrives_once_and_in_order_however_often_a_gateway_is_
         assert sum(person.recoveries for person in people) > PEOPLE
         assert min(producer.sent for producer in producers) > 20
         assert all(person.refused == 0 for person in people)
+
+
+@pytest.mark.slow
+async def test_a_gateway_that_hangs_until_it_counts_as_dead_catches_up(tmp_path: Path) -> None:
+    """Its clients are still connected when it goes on; what came meanwhile was for nobody here."""
+    chance = Random(SEED)
+    with system(tmp_path, node_ttl=1) as made:
+        hanging = made.gateways[0]
+        people = [Person(USERS[n], [TOPICS[0]], [hanging.port], Random(n)) for n in range(40)]
+        async with asyncio.timeout(60), Redis.from_url(made.redis.url) as redis, gathered(people):
+            producer = Producer("p", USERS[:40], TOPICS[:1], Adder(redis, Keys("tocsin", 64)), chance)
+            for _ in range(5):
+                await producer.step()
+            os.kill(hanging.pid, signal.SIGSTOP)
+            try:
+                while await redis.keys("tocsin:{node-*}:alive"):  # noqa: ASYNC110  # Redis forgets it
+                    await asyncio.sleep(0.02)
+                for _ in range(100):
+                    await producer.step()
+            finally:
+                os.kill(hanging.pid, signal.SIGCONT)
+            for _ in range(20):
+                await producer.step()
+                await asyncio.sleep(0.05)
+            await eventually(lambda: not behind([producer], people))
+            assert complaints([producer], people) == []
+            assert [fault for person in people for fault in person.faults] == []
+            assert [person.closes for person in people if person.closes] == []

@@ -14,7 +14,7 @@ from random import Random
 import pytest
 from redis import Redis
 
-from tests.faults.crowd import Person, coming, eventually, gathered
+from tests.faults.crowd import INBOX, Person, coming, eventually, gathered
 from tests.faults.producers import Poster, Producer, behind, complaints, posting
 from tests.system import System, system
 
@@ -122,3 +122,31 @@ async def test_a_redis_that_is_full_or_cannot_write(tmp_path: Path) -> None:
             blocked.parent.rmdir()
             redis.bgsave()
             await playing.accepted()
+
+
+@pytest.mark.slow
+async def test_a_redis_that_comes_back_empty(tmp_path: Path) -> None:
+    """What it had is lost, and nobody is told otherwise: everyone learns that something was missed, and goes on."""
+    with system(tmp_path, redis={"appendonly": "no"}, node_ttl=2) as made:
+        gateway = made.gateways[0]
+        people = [Person(user, TOPICS, [gateway.port], Random(n)) for n, user in enumerate(USERS)]
+        async with asyncio.timeout(80), posting() as http, gathered(people):
+            poster = Poster(http, [gateway.origin])
+            producer = Producer("p", USERS, TOPICS, poster, Random(SEED))
+            for _ in range(10):
+                assert await producer.step()
+            await eventually(lambda: not behind([producer], people))
+            epochs = {(person, channel): place.epoch for person in people for channel, place in person.places.items()}
+            await asyncio.to_thread(made.redis.kill)
+            await asyncio.to_thread(made.redis.start)
+            await asyncio.to_thread(gateway.until_ready)
+            await eventually(
+                lambda: all(person.places[channel].epoch != epoch for (person, channel), epoch in epochs.items())
+            )
+            for _ in range(20):
+                assert await producer.step()
+            await eventually(lambda: not behind([producer], people))
+            assert complaints([producer], people) == []
+        told = {fault for person in people for fault in person.faults}
+        assert told == {f"not recovered in {channel}" for channel in (INBOX, *TOPICS)}
+        assert {code for person in people for _, code in person.closes} == {3010}
