@@ -88,8 +88,11 @@ def encode_entry(event: Event, producer: str) -> dict[str, bytes]:
     return {"v": str(VERSION).encode(), "p": producer.encode(), "e": encode_event(event)}
 
 
-def decode_entry(position: str, fields: Mapping[bytes, bytes], now: float) -> Event | Invalid:
-    """A stream entry to an event; `position` (the entry's id) stands in for a missing event id."""
+def decode_entry(default_id: str, fields: Mapping[bytes, bytes], now: float) -> Event | Invalid:
+    """A stream entry to an event; `default_id` stands in for a missing event id, so it must be no other entry's.
+
+    The id of the entry alone will not do: streams of different partitions have entries of the same id.
+    """
     version = fields.get(b"v", b"1")
     if not version.isdigit() or not 1 <= int(version[:4]) <= VERSION:
         told = version[:8].decode() if version.isdigit() else "that is no number"
@@ -102,7 +105,7 @@ def decode_entry(position: str, fields: Mapping[bytes, bytes], now: float) -> Ev
         return raw
     # A bare XADD may not send the system's own types; what a gateway wrote carries its producer's name.
     internal = fields.get(b"p") == b"tocsin"
-    return parse(raw, default_id=position, default_source=DIRECT, now=now, internal=internal)
+    return parse(raw, default_id=default_id, default_source=DIRECT, now=now, internal=internal)
 
 
 def with_id(event: Event, event_id: str) -> Event:

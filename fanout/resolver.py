@@ -27,13 +27,16 @@ _ENTRY_ID: Final = re.compile(rb"\d{1,20}-\d{1,20}")
 class Resolver:
     """Handles the entries of one partition."""
 
-    def __init__(self, rules: Rules, publisher: Publisher, timers: Timers, clock: Clock, stats: Stats) -> None:
+    def __init__(
+        self, partition: int, rules: Rules, publisher: Publisher, timers: Timers, clock: Clock, stats: Stats
+    ) -> None:
+        self._partition = partition
         self._rules, self._publisher, self._timers, self._clock, self._stats = rules, publisher, timers, clock, stats
 
     async def handle(self, entries: Sequence[Entry]) -> list[Outcome]:
         """An outcome for each entry."""
         now = self._clock.wall()
-        looked = [look(entry, now) for entry in entries]
+        looked = [look(entry, self._partition, now) for entry in entries]
         outcomes = iter(await self._publish(entries, looked))
         later = [item for item in looked if isinstance(item, Later)]
         put_off = iter(await self._timers.put_off(later) if later else ())
@@ -66,12 +69,12 @@ def _outcome(item: Event | Later | Outcome, outcomes: Iterator[Outcome], put_off
             return item
 
 
-def look(entry: Entry, now: float) -> Event | Later | Outcome:
+def look(entry: Entry, partition: int, now: float) -> Event | Later | Outcome:
     """What to do with an entry at Unix time `now`: publish the event, put it off, or be done with it."""
     due, first = _entry_id(entry.fields.get(b"d")), _entry_id(entry.fields.get(b"i"))
     origin = due or entry.id
     accepted = accepted_at(origin, now)
-    event = decode_entry(due or first or entry.id, entry.fields, accepted)
+    event = decode_entry(f"{due or first or entry.id}.{partition}", entry.fields, accepted)
     if isinstance(event, Invalid):
         return Rejected(str(event))
     if event.at is not None and event.at > now and origin == entry.id:

@@ -133,7 +133,7 @@ class Worker:
             self._pipe, self._keys, lease, batch=settings.batch, keep=settings.keep_acked, dead=settings.dead_size
         )
         timers = Timers(self._pipe, self._keys, lease)
-        resolver = Resolver(self._rules, self._publisher, timers, self._clock, self._stats)
+        resolver = Resolver(lease.partition, self._rules, self._publisher, timers, self._clock, self._stats)
         line = self._connect(lease.partition)
         bell = Doorbell(line, self._keys.events(lease.partition))
         work = Work(lease, Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues))

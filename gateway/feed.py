@@ -76,9 +76,10 @@ class Feed:
         self.read_to = number
         self.apply(fields)
 
-    def restarted(self, sequence: int) -> None:
-        """The node's stream was made anew (Redis came back without it): read it from its beginning."""
-        if sequence < self.read_to:
+    def restarted(self, sequence: int, read_to: int) -> None:
+        """Redis says that the stream is at `sequence`, long after we had read to `read_to`: when that is less, the
+        stream was made anew (Redis came back without it), and is read from its beginning."""
+        if sequence < read_to:
             self.read_to = 0
             self._stats.stream_gaps += 1
             self._joins.check_all_soon()
@@ -148,10 +149,11 @@ class Heartbeat:
         keys, node = self._keys, self._node
         ttl = int(self._ttl * 1000)
         names = (keys.node_deliveries(node), keys.node_sequence(node), keys.node_alive(node))
-        sequence, lapsed = await self._pipe.script("beat_node", names, (ttl, 6 * ttl, self._feed.read_to))
+        read_to = self._feed.read_to
+        sequence, lapsed = await self._pipe.script("beat_node", names, (ttl, 6 * ttl, read_to))
         await self._pipe.script("register", (keys.nodes,), (ttl, node))
         self.beat_at = asyncio.get_running_loop().time()
-        self._feed.restarted(sequence)
+        self._feed.restarted(sequence, read_to)
         if lapsed or not self._beaten:
             # While we were away from Redis others may have dropped our routes: tell it again what we listen to.
             self._joins.check_all_soon()

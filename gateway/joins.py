@@ -26,7 +26,7 @@ LIMIT: Final = 300
 """Most publications given to a client that comes back; who missed more is told so."""
 META_TTL: Final = 60 * 86_400
 TRIES: Final = 3
-URGENT: Final = 1_000
+URGENT: Final = 250
 """Topics looked at per step when all have to be looked at soon."""
 
 OnJoined = Callable[[Joined | Failed], None]
@@ -127,7 +127,11 @@ class Joins:
             self._stats.position_checks += 1
             if name not in self._hub.topics:
                 self._unroute(name)
-            elif not self._hub.catch_up(name, cursor, missed):
+                return
+            caught_up = self._hub.catch_up(name, cursor, missed)
+            if caught_up is Behind.BEHIND:
+                self.catch_up(name)
+            elif not caught_up:
                 self._stats.resyncs += 1
                 self._on_lost(name)
             elif missed and topic.offset > before:
@@ -150,13 +154,15 @@ class Joins:
     def check_some(self, share: float) -> None:
         """Look at the next topics in turn: `share` is the part of all that is due now."""
         count = URGENT if self._urgent else max(1, round(len(self._hub.topics) * share))
-        for _ in range(count):
+        while count:
             name = next(self._round, None)
             if name is None:
                 self._urgent = False
                 self._round = iter(tuple(self._hub.topics))
                 return
-            self.catch_up(name)
+            if name in self._hub.topics:  # one that has gone since the round began takes no turn
+                self.catch_up(name)
+                count -= 1
 
 
 def read(reply: Reply) -> tuple[Cursor, Sequence[Publication]]:

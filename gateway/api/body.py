@@ -13,14 +13,14 @@ DEADLINE: Final = 30.0
 """Seconds within which a body must have come."""
 
 
-async def read_body(request: Request, limit: int, seconds: float = DEADLINE) -> bytes | Refusal:
-    """The whole body of at most `limit` bytes, come within `seconds`; or why not."""
+async def read_body(request: Request, limit: int, seconds: float | None = None) -> bytes | Refusal:
+    """The whole body of at most `limit` bytes, come within `seconds` (`DEADLINE` unless told); or why not."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
         return _too_large(limit)
     body = bytearray()
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(DEADLINE if seconds is None else seconds):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
