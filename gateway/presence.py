@@ -23,6 +23,8 @@ class Presence:
         self._ttl = int(ttl * 1000)
         self._here: dict[str, dict[str, bytes]] = {}
         self._round: Iterator[str] = iter(())
+        self._due = 0.0
+        """Topics to be said again, in parts of one: few topics are not due at every step."""
 
     def enter(self, topic: str, client: str, info: bytes) -> None:
         """A client came; `info` is its ClientInfo as JSON."""
@@ -49,12 +51,14 @@ class Presence:
 
     def refresh_some(self, share: float) -> None:
         """Say again who is in the next topics in turn: `share` is the part of all that is due now."""
-        for _ in range(max(1, round(len(self._here) * share))):
+        self._due += len(self._here) * share
+        while self._due >= 1:
             topic = next(self._round, None)
             if topic is None:
                 self._round = iter(tuple(self._here))
-                return
+                continue
             clients = list(self._here.get(topic, {}).items())
+            self._due -= bool(clients)  # who has gone since the round began takes no turn
             for start in range(0, len(clients), CHUNK):
                 self._add(topic, clients[start : start + CHUNK])
 

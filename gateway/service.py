@@ -307,7 +307,8 @@ class Service:
 
     def _admit_user(self, user: str) -> Answer:
         topic = self.hub.topics.get(inbox_of(user))
-        if topic is not None and len(topic.members) >= self.settings.connections_per_user:
+        # Those whose join is under way count too, else any number who come at once would be let in.
+        if topic is not None and len(topic.members) + topic.joining >= self.settings.connections_per_user:
             return Denied(Disconnect.CONNECTION_LIMIT)
         return Done()
 

@@ -69,6 +69,8 @@ class Watch:
         if connection.slot >= 0:
             self._wheel.remove(connection, connection.slot)
         self.stalled(connection, False)
+        if not self._service.stats.connections:
+            self._empty.set()
 
     def stalled(self, connection: Connection, stalled: bool) -> None:
         """Its outbox is not empty, or empty again."""

@@ -135,8 +135,8 @@ async def running_node(url: str, keys: Keys, **changes: Any) -> AsyncIterator[No
 class Producer:
     """What the fan-out worker does with an event, in two calls."""
 
-    def __init__(self, pipe: Pipe, keys: Keys) -> None:
-        self._pipe, self._keys = pipe, keys
+    def __init__(self, pipe: Pipe, keys: Keys, kept: int = 5) -> None:
+        self._pipe, self._keys, self._kept = pipe, keys, kept
         self._count = 0
 
     async def append(self, topic: str, data: Any) -> tuple[int, str, list[str]]:
@@ -147,7 +147,7 @@ class Producer:
         names = [keys.body(partition, ref), keys.seen(partition, ref), keys.withdrawn(partition, ref)]
         names += [keys.log(topic), keys.meta(topic), keys.routes(topic)]
         [[offset, epoch, *found]] = await self._pipe.script(
-            "publish", names, [body, ref, 600, 600, 5, f"epoch{self._count}", "0", topic, 0]
+            "publish", names, [body, ref, 600, 600, self._kept, f"epoch{self._count}", "0", topic, 0]
         )
         return offset, epoch.decode(), [node.decode() for node in found]
 

@@ -197,6 +197,15 @@ def test_a_hole_that_history_no_longer_has_is_not_papered_over() -> None:
     assert b"ephemeral" in client.written[0]
 
 
+def test_a_long_hole_is_filled_piece_by_piece() -> None:
+    hub, client = Hub(), Client()
+    joined(hub, "news:a", client)
+    assert hub.catch_up("news:a", Cursor("e", 4), [(1, body(1)), (2, body(2))]) is Behind.BEHIND
+    assert hub.catch_up("news:a", Cursor("e", 4), [(3, body(3)), (4, body(4))]) is True
+    flush(hub)
+    assert client.offsets == [1, 2, 3, 4]
+
+
 def test_a_new_epoch_is_a_hole() -> None:
     hub, client = Hub(), Client()
     joined(hub, "news:a", client, top=7)

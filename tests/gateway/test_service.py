@@ -13,6 +13,7 @@ from bus.errors import BusDown
 from bus.keys import Keys, inbox_of
 from gateway.effects import Verified
 from gateway.node import Node
+from gateway.watch import CLOSE_PATIENCE
 from gateway.wire.codes import Disconnect
 from gateway.wire.framing import Wire
 from tests.gateway.stand import Client, Producer, running_node, token
@@ -92,6 +93,30 @@ async def test_the_position_check_finds_what_the_node_was_never_told(redis_serve
         await alice.until(lambda c: c.publications)
         assert alice.publications == [("inbox", 1, "lost on its way")]
         assert node.stats.position_failures == 1
+
+
+async def test_the_position_check_catches_up_however_much_there_is(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with running_node(redis_server.url, keys) as node:
+        producer, alice = Producer(node.pipe, keys, kept=1000), Client(node)
+        await alice.connect("alice")
+        for n in range(700):
+            await producer.append(inbox_of("alice"), n)
+        node.service.joins.check_all_soon()
+        node.service.watch.tick(0.0, 0.0)
+        await alice.until(lambda c: c.closed or len(c.publications) == 700)
+        assert [data for _, _, data in alice.publications] == list(range(700))
+
+
+async def test_a_position_check_waits_for_no_topic_that_has_gone(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with running_node(redis_server.url, keys) as node:
+        joins, alice, bob = node.service.joins, Client(node), Client(node)
+        await alice.connect("alice")
+        await bob.connect("bob")
+        joins.check_some(1.0)
+        alice.vanish()
+        await Producer(node.pipe, keys).append(inbox_of("bob"), "lost on its way")
+        joins.check_some(0.001)
+        await bob.until(lambda c: c.publications)
 
 
 async def test_entries_out_of_order_reach_the_client_in_order(redis_server: EmbeddedRedis, keys: Keys) -> None:
@@ -203,13 +228,13 @@ async def test_presence_join_and_leave_across_two_nodes(redis_server: EmbeddedRe
 async def test_presence_of_a_dead_node_expires_and_of_a_living_one_is_refreshed(
     redis_server: EmbeddedRedis, keys: Keys
 ) -> None:
-    async with running_node(redis_server.url, keys) as node:
+    async with running_node(redis_server.url, keys, presence_ttl=3.0) as node:
         alice = Client(node)
         await alice.connect("alice")
         await alice.ask({"id": 2, "subscribe": {"channel": "room:a"}})
         await node.pipe.ask("ZADD", keys.presence_expiry("room:a"), 1, alice.session.client)
-        node.service.watch.tick(0.0, 0.0)
-        node.service.watch.tick(0.0, 0.0)
+        for _ in range(4):
+            node.service.watch.tick(0.0, 0.0)
         found = await alice.ask({"id": 3, "presence": {"channel": "room:a"}})
         assert len(found["presence"]["presence"]) == 1
         await node.pipe.ask("ZADD", keys.presence_expiry("room:a"), 1, alice.session.client)
@@ -285,6 +310,16 @@ async def test_a_message_for_an_emulated_connection_finds_it_on_its_node(
             one.service.emulate(session, node, b"{}", done.put_nowait)
             async with asyncio.timeout(5):
                 assert not await done.get()
+
+
+async def test_who_come_at_once_count_before_they_are_in(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with running_node(redis_server.url, keys, connections_per_user=2) as node:
+        clients = [Client(node) for _ in range(5)]
+        for client in clients:
+            client.say({"id": 1, "connect": {"token": token("alice")}})
+        for client in clients[:2]:
+            await client.until(lambda c: c.got)
+        assert [client.closed for client in clients] == [None, None, *[Disconnect.CONNECTION_LIMIT] * 3]
 
 
 async def test_limits_per_user_and_per_address(redis_server: EmbeddedRedis, keys: Keys) -> None:
@@ -364,6 +399,18 @@ async def test_a_drain_closes_everyone_and_admits_nobody(redis_server: EmbeddedR
         assert {client.closed for client in clients} == {Disconnect.SHUTDOWN}
         assert not node.service.admit("test")
         assert not await node.ready(0.1)
+
+
+async def test_a_drain_ends_when_the_last_connection_has_gone(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    class Lingering(Client):
+        def close(self, disconnect: Disconnect) -> None:
+            asyncio.get_running_loop().call_later(0.3, super().close, disconnect)
+
+    async with running_node(redis_server.url, keys) as node:
+        Lingering(node)
+        async with asyncio.timeout(CLOSE_PATIENCE - 1):
+            await node.service.drain()
+        assert node.stats.connections == 0
 
 
 async def test_ready_means_a_way_through_redis_and_back(redis_server: EmbeddedRedis, keys: Keys) -> None:
