@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -106,11 +105,6 @@ def decode_entry(default_id: str, fields: Mapping[bytes, bytes], now: float) -> 
     # A bare XADD may not send the system's own types; what a gateway wrote carries its producer's name.
     internal = fields.get(b"p") == b"tocsin"
     return parse(raw, default_id=default_id, default_source=DIRECT, now=now, internal=internal)
-
-
-def with_id(event: Event, event_id: str) -> Event:
-    """The same event under another id."""
-    return replace(event, id=event_id)
 
 
 def publication(event: Event) -> bytes:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
 
+from bus.partition import DEFAULT_PARTITIONS
+
 PREFIX: Final = "TOCSIN_"
 T = TypeVar("T")
 
@@ -34,7 +36,7 @@ class BusSettings:
     """Where Redis is; may carry a password."""
     prefix: str = "tocsin"
     """First part of every key: two installations can share one Redis under two prefixes."""
-    partitions: int = 64
+    partitions: int = DEFAULT_PARTITIONS
     """Number of partitions, fixed for good at first start."""
     log_level: str = "info"
     """debug, info, warning or error."""

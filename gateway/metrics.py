@@ -34,7 +34,6 @@ class ApiStats:
     """Answers by status."""
     refused: Counter[str] = field(default_factory=Counter)
     """Requests and events refused, by kind of problem."""
-    rate_limited: int = 0
 
 
 class StatsCollector:

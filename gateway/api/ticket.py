@@ -24,8 +24,6 @@ PATH: Final = "/v1/ticket"
 MAX_TOKEN: Final = 8_192
 """Longest token looked at, in characters."""
 
-VERIFY_SECONDS: Final = 5.0
-
 
 @dataclass(frozen=True, slots=True)
 class Pages:

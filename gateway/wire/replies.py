@@ -99,16 +99,6 @@ def push_unsubscribe(channel: str, why: CloseInfo) -> bytes:
     return b"%b%b}}" % (_head(channel, b"unsubscribe"), orjson.dumps({"code": why.code, "reason": why.reason}))
 
 
-def push_message(data: bytes) -> bytes:
-    """A message to one client, outside of any channel; `data` is JSON."""
-    return b'{"push":{"message":{"data":%b}}}' % data
-
-
-def push_refresh(ttl: int) -> bytes:
-    """The connection's token now lasts `ttl` seconds."""
-    return b'{"push":{"refresh":{"expires":true,"ttl":%d}}}' % ttl
-
-
 def push_disconnect(why: CloseInfo) -> bytes:
     """The end, on wires that have no close code of their own (SSE, HTTP stream)."""
     return b'{"push":{"disconnect":%b}}' % orjson.dumps({"code": why.code, "reason": why.reason})

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.codec import DIRECT, VERSION, decode_entry, decode_json, encode_entry, encode_event, publication, with_id
+from bus.codec import DIRECT, VERSION, decode_entry, decode_json, encode_entry, encode_event, publication
 from bus.event import MAX_EVENT_BYTES, MESSAGE, PRIORITIES, VIAS, Event, Invalid, Step, parse
 
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"]), min_size=1, max_size=20)
@@ -176,11 +176,6 @@ def test_the_version_is_written() -> None:
     event = Event(id="1", source="s", type="t", created_at=0, users=("a",))
     assert entry(event)[b"v"] == str(VERSION).encode()
     assert entry(event)[b"p"] == b"shop"
-
-
-def test_another_id() -> None:
-    event = Event(id="1", source="s", type="t", created_at=0)
-    assert with_id(event, "2") == replace(event, id="2")
 
 
 # What a client sees ----------------------------------------------------------------------------------------------

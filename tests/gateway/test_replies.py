@@ -64,8 +64,6 @@ def test_pushes() -> None:
     assert orjson.loads(replies.push_unsubscribe("a:b", Unsubscribed.EXPIRED.value)) == {
         "push": {"channel": "a:b", "unsubscribe": {"code": 2501, "reason": "subscription expired"}}
     }
-    assert orjson.loads(replies.push_message(b'{"x":1}')) == {"push": {"message": {"data": {"x": 1}}}}
-    assert orjson.loads(replies.push_refresh(60)) == {"push": {"refresh": {"expires": True, "ttl": 60}}}
     assert orjson.loads(replies.push_disconnect(Disconnect.SLOW.value)) == {
         "push": {"disconnect": {"code": 3008, "reason": "slow"}}
     }

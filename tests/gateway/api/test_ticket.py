@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bus.keys import Keys
-from gateway.api import ticket
+from gateway.api import claims
 from gateway.api.app import application
 from gateway.api.ticket import Tickets
 from gateway.effects import Claims
@@ -71,7 +71,7 @@ async def test_without_a_good_token_there_is_none(open_api: OpenApi, authorizati
 async def test_a_verifier_that_does_not_answer_is_not_waited_for_for_ever(
     open_api: OpenApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ticket, "VERIFY_SECONDS", 0.01)
+    monkeypatch.setattr(claims, "SECONDS", 0.01)
     async with open_api() as api:
         endpoint = Tickets(api.pipe, api.keys, lambda token, answer: None, Origins(()))
         api.client._transport.app = application([endpoint.route()], ApiStats())  # type: ignore[attr-defined]
