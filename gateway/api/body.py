@@ -17,14 +17,14 @@ async def read_body(request: Request, limit: int, seconds: float | None = None) 
     """The whole body of at most `limit` bytes, come within `seconds` (`DEADLINE` unless told); or why not."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
-        return _too_large(limit)
+        return _too_large(request, limit)
     body = bytearray()
     try:
         async with asyncio.timeout(DEADLINE if seconds is None else seconds):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
-                    return _too_large(limit)
+                    return _too_large(request, limit)
     except TimeoutError:
         return Refusal(Kind.TIMEOUT, headers={"Connection": "close"})
     except ClientDisconnect:
@@ -32,5 +32,9 @@ async def read_body(request: Request, limit: int, seconds: float | None = None) 
     return bytes(body)
 
 
-def _too_large(limit: int) -> Refusal:
-    return Refusal(Kind.TOO_LARGE, f"a body may have at most {limit} bytes", headers={"Connection": "close"})
+def _too_large(request: Request, limit: int) -> Refusal:
+    # What still comes is read and thrown away: to close with unread input would reset the connection and could destroy
+    # the answer on its way. Only a client that waits to be asked (RFC 9110 §10.1.1) may keep its body to itself.
+    waits = request.headers.get("expect", "").lower() == "100-continue"
+    headers = {"Connection": "close"} if waits else {}
+    return Refusal(Kind.TOO_LARGE, f"a body may have at most {limit} bytes", headers=headers)

@@ -163,6 +163,23 @@ async def test_eighty_megabytes_are_not_taken_in(redis_server: EmbeddedRedis, ke
         assert await gateway.stored() == 0
 
 
+async def test_who_sends_too_much_still_hears_the_answer_and_may_go_on(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    large = b" " * 20_000_000
+    async with served(redis_server, keys) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(large) + large + WHOLE)
+        assert status(await reader.readuntil(b"}")) == 413
+        assert status(await reader.readuntil(b"}")) == 202
+        writer.close()
+
+
+async def test_who_waits_to_be_asked_is_not_asked_for_too_much(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with served(redis_server, keys) as gateway:
+        answer = await gateway.send(HEAD + b"Expect: 100-continue\r\nContent-Length: 83886080\r\n\r\n")
+        assert status(answer) == 413
+        assert b"connection: close" in answer.lower()
+
+
 async def test_a_ticket_of_a_real_token_opens_a_stream_once(redis_server: EmbeddedRedis, keys: Keys) -> None:
     async with (
         served(redis_server, keys) as gateway,
