@@ -240,7 +240,9 @@ class Hub:
         """A complete push object without a place in history, for all listeners of a topic."""
         if (topic := self.topics.get(name)) is not None:
             self._mark(topic)
-            topic.pushes = [*(topic.pushes or ()), push]
+            if topic.pushes is None:
+                topic.pushes = []
+            topic.pushes.append(push)
 
     def _place(self, topic: Topic, offset: int, body: bytes) -> Verdict:
         if offset <= topic.offset:
