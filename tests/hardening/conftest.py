@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from tests.gateway.signing import published
-from tests.system import SECRET, System, system
+from tests.system import SECRET, Gateway, System, system
 
 PLANTED = "hunter2"
 """Stands in everything private that the tests send: payloads, tokens, credentials, queries."""
+FILES = 30
+"""More than a gateway without clients has open."""
 
 
 class KeySet(ThreadingHTTPServer):
@@ -52,6 +56,22 @@ def key_set() -> Iterator[KeySet]:
         server.shutdown()
 
 
+def left(gateway: Gateway) -> dict[str, float]:
+    """What is still there of the connections there were: sessions, listeners, open files."""
+    names = ("connections", "authenticated", "stalled", "topics")
+    found = {name: gateway.metric(f"tocsin_gateway_{name}") for name in names}
+    found["files"] = max(0, len(list(Path(f"/proc/{gateway.pid}/fd").iterdir())) - FILES)
+    return {name: count for name, count in found.items() if count}
+
+
+def until_left(gateway: Gateway) -> None:
+    """Wait until nothing is."""
+    deadline = time.monotonic() + 15
+    while found := left(gateway):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, key_set: KeySet) -> Iterator[System]:
     """One gateway, with times and sizes that tests can wait for. At the end its log must be clean and discreet."""
@@ -68,6 +88,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, key_set: KeySet) -> Iterat
         allowed_origins="https://app.example,https://other.example",
     ) as made:
         yield made
+        until_left(made.gateways[0])
         logged = made.logged()
         assert '"node is up"' in logged
         assert [private for private in (PLANTED, SECRET, "eyJ", "tkt_", "127.0.0.1") if private in logged] == []
