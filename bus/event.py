@@ -125,8 +125,12 @@ class Event:
 # Names -----------------------------------------------------------------------------------------------------------
 
 
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and halves of surrogate pairs, which no UTF-8 can carry."""
+
+
 def _has_control(text: str) -> bool:
-    return any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in text)
+    return _CONTROL.search(text) is not None
 
 
 def name_fault(name: object, limit: int = MAX_NAME) -> str | None:

@@ -195,6 +195,7 @@ def _sleep_until(deadline: float) -> None:
 
 def _latency(bench: Bench, drain: Drain, send: Send, idle: Callable[[float], None], way: str) -> Readings:
     scale = bench.scale
+    drain.reset()  # else what came before would be taken for the warm-up, and the end of that for a sample
     _open_loop(scale.rate, 1.0, scale.latency, send, idle)
     drain.wait(scale.rate)
     drain.reset()
