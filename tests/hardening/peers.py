@@ -48,6 +48,7 @@ class Peer(Raw):
             yield peer
         finally:
             peer.writer.transport.abort()
+            await asyncio.sleep(0)  # only then is the socket closed
 
     @classmethod
     @asynccontextmanager

@@ -287,6 +287,7 @@ async def knock(gateway: Gateway, head: bytes) -> int:
         return int((await client.ask(head))[9:12])
     finally:
         client.writer.transport.abort()
+        await asyncio.sleep(0)  # only then is the socket closed
 
 
 async def test_pages_of_other_origins_come_in_nowhere(running: System) -> None:
