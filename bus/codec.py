@@ -16,7 +16,19 @@ from typing import Any, Final
 
 import orjson
 
-from bus.event import DEFAULT_TTL, EPOCH, MAX_EVENT_BYTES, MAX_INTEGER, MESSAGE, Event, Invalid, Problem, Step, parse
+from bus.event import (
+    DEFAULT_TTL,
+    EPOCH,
+    MAX_EVENT_BYTES,
+    MAX_INTEGER,
+    MESSAGE,
+    Event,
+    Invalid,
+    Problem,
+    Step,
+    name_fault,
+    parse,
+)
 
 VERSION: Final = 1
 DIRECT: Final = "xadd"
@@ -105,6 +117,13 @@ def decode_entry(default_id: str, fields: Mapping[bytes, bytes], now: float) -> 
     # A bare XADD may not send the system's own types; what a gateway wrote carries its producer's name.
     internal = fields.get(b"p") == b"tocsin"
     return parse(raw, default_id=default_id, default_source=DIRECT, now=now, internal=internal)
+
+
+def event_name(fields: Mapping[bytes, bytes]) -> str:
+    """The event's id as its producer gave it, for logs; empty where an entry has none that can be read."""
+    raw = decode_json(fields.get(b"e", b""))
+    found = raw.get("id") if isinstance(raw, dict) else None
+    return found if isinstance(found, str) and name_fault(found) is None else ""
 
 
 def publication(event: Event) -> bytes:

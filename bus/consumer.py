@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from traceback import walk_tb
 from typing import Final, Protocol
 
+from bus.codec import event_name
 from bus.errors import BusDown, BusError, Refused
 from bus.outcome import Done, Misconfigured, Outcome, Retry, Unavailable
 from bus.policy import Defer, Pause, RetryPolicy
 from bus.queue import Batch, Entry, Queue
-from bus.settlement import Acked, Held, settle
+from bus.settlement import Acked, Buried, Held, settle
 
 Handler = Callable[[Sequence[Entry]], Awaitable[Sequence[Outcome]]]
 """Handles entries in order and says for each what came of it; fewer outcomes than entries: the rest was not tried."""
@@ -138,19 +139,28 @@ class Consumer:
         ids = [entry.id for entry in batch.entries]
         settled = settle(ids, outcomes, batch.attempts, self._policy, self._chance())
         if settled.steps:
-            await self._queue.settle(settled.steps, {entry.id: entry.fields for entry in batch.entries})
-        for step in settled.steps:
-            if isinstance(step, Acked):
-                self._stats.acked += len(step.ids)
-            else:
-                self._stats.buried += 1
-                log.warning(
-                    "buried an entry",
-                    extra={"partition": self._queue.partition, "position": step.id, "reason": step.reason},
-                )
+            fields = {entry.id: entry.fields for entry in batch.entries}
+            await self._queue.settle(settled.steps, fields)
+            for step in settled.steps:
+                self._tell(step, fields)
         if settled.held is not None:
             await self._hold(settled.held)
         return settled.held
+
+    def _tell(self, step: Acked | Buried, fields: Mapping[str, Mapping[bytes, bytes]]) -> None:
+        if isinstance(step, Acked):
+            self._stats.acked += len(step.ids)
+            return
+        self._stats.buried += 1
+        log.warning(
+            "buried an entry",
+            extra={
+                "partition": self._queue.partition,
+                "position": step.id,
+                "event": event_name(fields[step.id]),
+                "reason": step.reason,
+            },
+        )
 
     async def _hold(self, held: Held) -> None:
         match held.settlement:

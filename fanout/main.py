@@ -56,7 +56,7 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         background = [group.create_task(pipe.run()), group.create_task(control.run())]
         if settings.metrics_port:
             server = MetricsServer(stats, lambda: read_backlog(pipe, keys, worker.partitions, clock), lambda: pipe.up)
-            background.append(group.create_task(server.run(settings.metrics_port)))
+            background.append(group.create_task(server.run(settings.metrics_host, settings.metrics_port)))
         with suppress(BusDown):  # it was there a moment ago and will be again
             await pipe.wait_up(COMMAND_TIMEOUT)
             await control.wait_up(COMMAND_TIMEOUT)

@@ -1,4 +1,4 @@
-"""/metrics and /healthz of a worker, on loopback: enough HTTP for a scraper, and nothing more."""
+"""/metrics and /healthz of a worker: enough HTTP for a scraper, and nothing more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from bus.pipe import Pipe, Reply
 from bus.queue import GROUP
 from fanout.stats import Backlog, Stats
 
-HOST: Final = "127.0.0.1"
 PATIENCE: Final = 5.0
 COUNTED: Final = 100
 """Before Redis 7 the entries behind a group can only be counted by reading them; no more than this are."""
@@ -67,9 +66,9 @@ class MetricsServer:
         self._registry = CollectorRegistry()
         self._registry.register(stats)
 
-    async def run(self, port: int) -> None:
+    async def run(self, host: str, port: int) -> None:
         """Serve until cancelled."""
-        server = await asyncio.start_server(self._serve, HOST, port, limit=8_192)
+        server = await asyncio.start_server(self._serve, host, port, limit=8_192)
         async with server:
             await server.serve_forever()
 

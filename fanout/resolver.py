@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -16,6 +17,8 @@ from fanout.plan import plan
 from fanout.publisher import Publisher
 from fanout.stats import Stats
 from fanout.timers import Later, Timers
+
+log = logging.getLogger(__name__)
 
 PLAUSIBLE: Final = 1_000_000_000
 """An id that names an earlier time (September 2001) was made by hand and says nothing about acceptance."""
@@ -53,6 +56,15 @@ class Resolver:
         ids = (entry.id for entry, item in zip(entries, looked, strict=True) if isinstance(item, Event))
         for event, entry_id, outcome in zip(events, ids, outcomes, strict=True):
             if isinstance(outcome, Done):
+                log.debug(
+                    "published",
+                    extra={
+                        "event": event.id,
+                        "source": event.source,
+                        "partition": self._partition,
+                        "position": entry_id,
+                    },
+                )
                 self._stats.published += 1
                 self._stats.recipients += len(event.users) + len(event.topics)
                 self._stats.latency.observe(max(0.0, done - accepted_at(entry_id, done)))

@@ -18,6 +18,7 @@ WRITE_SECONDS: Final = 2e-6
 MIN_WAIT: Final = 0.0005
 """A shorter wait is none."""
 MAX_WAIT: Final = 0.005
+_ENDED: Final = object()
 
 
 class Flusher:
@@ -47,8 +48,13 @@ class Flusher:
 
     def _step(self) -> None:
         assert self._running is not None
-        for _ in self._running:
+        paused = False
+        try:
+            paused = next(self._running, _ENDED) is not _ENDED
+        finally:
+            if not paused:
+                self._running = None  # also after a bug, or nothing would ever be flushed again
+        if paused:
             self._loop.call_soon(self._step)
-            return
-        self._running = None
-        self.wake()
+        else:
+            self.wake()

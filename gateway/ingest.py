@@ -8,6 +8,7 @@ step as its entry, so the same request may be made again, by anyone and after an
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from bus.errors import BusDown, BusError
 from bus.event import MAX_EVENT_BYTES, Event, Invalid, parse
 from bus.keys import Keys
 from bus.pipe import Arg, Pipe, Reply
+
+log = logging.getLogger(__name__)
 
 CLIENT: Final = "tocsin"
 """Producer of what clients publish; no API key may have this name, for it admits the system's own types."""
@@ -131,19 +134,31 @@ class Ingest:
             asyncio.get_running_loop().call_soon(on_accepted, entry)
             return
         command: tuple[Arg, ...] = ("XADD", self._keys.events(partition), "*", *entry)
-        self._pipe.post(command, self._counted(producer, partition, on_accepted))
+        self._pipe.post(command, self._counted(event.id, producer, partition, on_accepted))
 
     async def accept(self, events: Sequence[Event], producer: str) -> list[Accepted]:
         """Append events in this order, all in one go, and say what became of each. Raises nothing."""
         return await _all([partial(self.post, event, producer) for event in events])
 
-    def _counted(self, producer: str, partition: int, on_accepted: OnAccepted) -> Callable[[Reply], None]:
+    def _counted(
+        self, event_id: str, producer: str, partition: int, on_accepted: OnAccepted
+    ) -> Callable[[Reply], None]:
         def answered(reply: Reply) -> None:
             if isinstance(reply, BusError):
                 self.stats.failed[error_name(reply)] += 1
                 on_accepted(reply)
             else:
                 self.stats.accepted[producer] += 1
+                if log.isEnabledFor(logging.DEBUG):
+                    log.debug(
+                        "accepted",
+                        extra={
+                            "event": event_id,
+                            "producer": producer,
+                            "partition": partition,
+                            "position": reply.decode(),
+                        },
+                    )
                 on_accepted(Position(partition, reply.decode()))
 
         return answered
@@ -184,7 +199,7 @@ class Ingest:
             asyncio.get_running_loop().call_soon(on_accepted, entry)
             return
         keys = [self._keys.events(partition), self._keys.accepted(partition, marker)]
-        counted = self._counted(producer, partition, on_accepted)
+        counted = self._counted(event.id, producer, partition, on_accepted)
 
         def answered(reply: Reply) -> None:
             if isinstance(reply, BusError):

@@ -6,7 +6,9 @@ same script, read from the hub's own position, is the position check, and fills 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from bus.cursor import Cursor
@@ -25,7 +27,9 @@ from gateway.wire.codes import Error
 LIMIT: Final = 300
 """Most publications given to a client that comes back; who missed more is told so."""
 META_TTL: Final = 60 * 86_400
-TRIES: Final = 3
+TRIES: Final = 10
+AGAIN: Final = 0.02
+"""Seconds until a join is tried again that found the hub behind its client: a flush may have to be waited for."""
 URGENT: Final = 250
 """Topics looked at per step when all have to be looked at soon."""
 
@@ -78,7 +82,8 @@ class Joins:
             landing = self._hub.finish(name, member, recover if tries else None, cursor, missed)
             if isinstance(landing, Behind):
                 self.catch_up(name)
-                self._ask(name, member, recover, on_joined, tries - 1)
+                again = partial(self._ask, name, member, recover, on_joined, tries - 1)
+                asyncio.get_running_loop().call_later(AGAIN, again)
             else:
                 on_joined(self._joined(landing, recover))
                 self._wake()

@@ -38,15 +38,10 @@ class Tally:
     def has_room(self, key: str) -> bool:
         return not self._limit or self._counts.get(key, 0) < self._limit
 
-    def take(self, key: str) -> bool:
-        """One more, if there is room."""
-        if not self._limit:
-            return True
-        count = self._counts.get(key, 0)
-        if count >= self._limit:
-            return False
-        self._counts[key] = count + 1
-        return True
+    def take(self, key: str) -> None:
+        """One more, whether or not there still is room: who was let in a moment ago counts, and is released later."""
+        if self._limit:
+            self._counts[key] = self._counts.get(key, 0) + 1
 
     def release(self, key: str) -> None:
         """One less; releasing what was not taken is no fault."""

@@ -279,6 +279,8 @@ class Service:
         effects = connection.session.answer(answer, self.clock.wall())
         if before is not State.CONNECTED and connection.session.state is State.CONNECTED:
             self._authenticated(connection)
+        elif isinstance(answer, Verified):
+            self.watch.watch_expiry(connection)
         return effects
 
     def _authenticated(self, connection: Connection) -> None:

@@ -4,6 +4,7 @@ position checks and presence. One timer for all of it."""
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from heapq import heappop, heappush
@@ -61,7 +62,7 @@ class Watch:
         """Its `connect` was accepted: from now on it is pinged, and its token watched."""
         self._strangers.pop(connection, None)
         connection.slot = self._wheel.add(connection)
-        self._watch_expiry(connection)
+        self.watch_expiry(connection)
 
     def remove(self, connection: Connection) -> None:
         """It is gone."""
@@ -110,7 +111,7 @@ class Watch:
             connection.heartbeat()
         else:
             self._service.act(connection, connection.session.ping(wall))
-        self._watch_expiry(connection)
+        self.watch_expiry(connection)
 
     def _close_strangers(self, now: float) -> None:
         while self._strangers:
@@ -124,8 +125,9 @@ class Watch:
         for connection in [c for c in self._stalled if c.overdue(now)]:
             connection.close(Disconnect.SLOW)
 
-    def _watch_expiry(self, connection: Connection) -> None:
-        """Every connection passes by here once per ping interval, so only what ends before the next time is kept."""
+    def watch_expiry(self, connection: Connection) -> None:
+        """Every connection passes by here once per ping interval, and when it shows a token: so only what ends before
+        the next time is kept."""
         ends = _deadline(connection.session) + self._service.grace
         if ends <= self._service.clock.wall() + 2 * self._settings.ping_interval:
             heappush(self._expiring, (ends, next(self._order), connection))
@@ -139,13 +141,15 @@ class Watch:
     # The end -----------------------------------------------------------------------------------------------------
 
     async def drain(self, seconds: float) -> None:
-        """Close every connection, spread over `seconds`, then wait a little for the last of them."""
+        """Close every connection, in random order and uneven slices spread over `seconds`, then wait a little for the
+        last of them."""
         everyone = [*self._strangers, *self._wheel.items()]
+        random.shuffle(everyone)
         size = max(1, -(-len(everyone) // DRAIN_STEPS))
         for start in range(0, len(everyone), size):
             for connection in everyone[start : start + size]:
                 connection.close(Disconnect.SHUTDOWN)
-            await asyncio.sleep(seconds / DRAIN_STEPS)
+            await asyncio.sleep(seconds / DRAIN_STEPS * random.uniform(0.5, 1.5))
         if self._service.stats.connections:
             self._empty.clear()
             with suppress(TimeoutError):

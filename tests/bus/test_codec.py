@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.codec import DIRECT, VERSION, decode_entry, decode_json, encode_entry, encode_event, publication
+from bus.codec import DIRECT, VERSION, decode_entry, decode_json, encode_entry, encode_event, event_name, publication
 from bus.event import MAX_EVENT_BYTES, MESSAGE, PRIORITIES, VIAS, Event, Invalid, Step, parse
 
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"]), min_size=1, max_size=20)
@@ -224,3 +224,9 @@ def test_a_clients_message_is_its_bare_data() -> None:
     assert shown(event) == {"data": {"a": 1}}
     assert shown(replace(event, data=None)) == {"data": None}
     assert shown(replace(event, extra={"info": {"user": "a"}})) == {"data": {"a": 1}, "info": {"user": "a"}}
+
+
+def test_logs_name_an_event_by_the_id_its_producer_gave() -> None:
+    assert event_name({b"e": b'{"id":"order-7","type":3}'}) == "order-7"
+    assert [event_name({b"e": e}) for e in (b'{"id":7}', b'{"id":"a\\u0000"}', b"[]", b"{", b"")] == [""] * 5
+    assert event_name({}) == ""

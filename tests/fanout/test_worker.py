@@ -167,7 +167,7 @@ async def test_an_event_for_later_comes_at_its_time(pipe: Pipe, keys: Keys, sett
         (later,) = await node.entries()
         assert await redis_time(pipe) >= at - 0.001
     assert [data_of(entry["b"]) for entry in (now, later)] == ["now", "later"]
-    assert orjson.loads(b"{" + later["b"] + b"}")["data"]["id"] == origin
+    assert orjson.loads(b"{" + later["b"] + b"}")["data"]["id"] == f"{origin}.{p}"
     assert await pipe.ask("ZCARD", keys.timers(p)) == 0
 
 

@@ -80,3 +80,25 @@ async def test_what_comes_during_a_flush_goes_out_after_it() -> None:
         clients[-1].arrived.clear()
         await clients[-1].arrived.wait()
     assert all(client.offsets == [1, 2] for client in clients)
+
+
+async def test_a_bug_in_a_flush_does_not_end_all_flushes() -> None:
+    hub = Hub()
+    [broken, sound] = crowd(hub, "news:a", 1) + crowd(hub, "news:b", 1)
+    broken.write = _raise  # type: ignore[method-assign]
+    loop = asyncio.get_running_loop()
+    seen: list[object] = []
+    loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
+    flusher = Flusher(hub, loop)
+    hub.publish("news:a", "e", 1, body(1))
+    flusher.wake()
+    await turns(2)
+    assert len(seen) == 1
+    hub.publish("news:b", "e", 1, body(1))
+    flusher.wake()
+    await turns(2)
+    assert sound.offsets == [1]
+
+
+def _raise(data: bytes) -> None:
+    raise ValueError("a bug")
