@@ -19,6 +19,7 @@ from bus.namespaces import Namespace
 from bus.settings import PREFIX, BusSettings
 from fanout.settings import FanoutSettings
 from gateway.settings import GatewaySettings
+from gateway.states import as_markdown
 from gateway.wire.codes import Disconnect, Error, Unsubscribed
 from tocsin.settings import CliSettings
 
@@ -92,7 +93,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "digest": "5e88…",
     "ticket": "9f86…",
 }
-_SKIP: Final = ("partition", "tagged", "body_prefix")
+_SKIP: Final = ("partition", "tagged", "body_prefix", "listening")
 
 
 def key_rows() -> Iterator[tuple[str, ...]]:
@@ -139,6 +140,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "keys": _keys,
     "errors": _errors,
     "disconnects": lambda: _closes(Disconnect, lambda code: code < 3500),
+    "states": lambda: as_markdown() + "\n",
     "unsubscribes": lambda: _closes(Unsubscribed, lambda code: code >= 2500),
 }
 
