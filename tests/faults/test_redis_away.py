@@ -107,7 +107,8 @@ async def test_a_redis_that_hangs_or_is_killed(tmp_path: Path) -> None:
 async def test_a_redis_that_is_full_or_cannot_write(tmp_path: Path) -> None:
     # A folder in the place of the snapshot makes BGSAVE fail, and Redis refuse writes (MISCONF).
     blocked = tmp_path / "redis" / "dump.rdb" / "in the way"
-    with system(tmp_path, gateways=2, redis={"save": "3600 1000000"}) as made, Redis.from_url(made.redis.url) as redis:
+    with system(tmp_path, gateways=2) as made, Redis.from_url(made.redis.url) as redis:
+        redis.config_set("save", "3600 1000000")
         async with scene(made) as playing:
             redis.config_set("maxmemory", "1mb")
             await playing.refused(since=3)
