@@ -138,11 +138,11 @@ async def test_a_stream_that_nobody_reads_is_cut_off_and_resumed(running: System
     async with undisturbed(running) as healthy, memory_of(gateway, 20_000_000), api(gateway) as client:
         async with Stream.get(gateway.port, "/sse?topic=room:stream", **bearer) as stream:
             await stream.event("tocsin.ready")
-            stream.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            stream.writer.transport.pause_reading()
             for number in range(100):
                 await publish(client, number)
             await healthy.served()
-            stream.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            stream.writer.transport.resume_reading()
             try:
                 while await stream.more():
                     pass
