@@ -1,7 +1,7 @@
 """How this system talks to Redis: with explicit timeouts, and never by repeating a command on its own.
 
 redis-py's defaults would repeat a timed-out XADD and so append it twice (docs/decisions/0002). `client` is for ordinary
-commands, `blocking_client` for one blocking read each; the hot path uses `bus.pipe`.
+commands; the hot path and every blocking read use `bus.pipe`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,10 @@ EVICTING: Final = ("allkeys-", "volatile-")
 
 def client(url: str, *, name: str) -> Redis:
     """For ordinary commands. Raises nothing: it connects at first use."""
-    return _redis(url, name, COMMAND_TIMEOUT)
-
-
-def blocking_client(url: str, *, name: str) -> Redis:
-    """For blocking reads of at most `BLOCK` seconds, on a connection that nobody shares."""
-    return _redis(url, name, BLOCK + COMMAND_TIMEOUT)
-
-
-def _redis(url: str, name: str, timeout: float) -> Redis:
     return Redis.from_url(
         url,
         client_name=name,
-        socket_timeout=timeout,
+        socket_timeout=COMMAND_TIMEOUT,
         socket_connect_timeout=CONNECT_TIMEOUT,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),

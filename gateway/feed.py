@@ -25,6 +25,8 @@ BATCH: Final = 500
 GAP_WAIT: Final = 0.05
 """How long a hole in a topic may wait for the other worker's entry before it is filled from history, in seconds."""
 RETRY_WAIT: Final = 0.2
+STREAM_TTLS: Final = 6
+"""A node's stream outlives its last heartbeat by this many times `node_ttl`."""
 
 Fields = Mapping[bytes, bytes]
 OnControl = Callable[[Mapping[str, Any]], None]
@@ -131,8 +133,6 @@ class Heartbeat:
         self._ttl = ttl
         self._feed, self._joins = feed, joins
         self._beaten = False
-        self.beat_at: float | None = None
-        """Loop time of the last heartbeat that Redis took."""
 
     async def run(self) -> None:
         """Beat until cancelled, three times per `ttl`."""
@@ -150,9 +150,8 @@ class Heartbeat:
         ttl = int(self._ttl * 1000)
         names = (keys.node_deliveries(node), keys.node_sequence(node), keys.node_alive(node))
         read_to = self._feed.read_to
-        sequence, lapsed = await self._pipe.script("beat_node", names, (ttl, 6 * ttl, read_to))
+        sequence, lapsed = await self._pipe.script("beat_node", names, (ttl, STREAM_TTLS * ttl, read_to))
         await self._pipe.script("register", (keys.nodes,), (ttl, node))
-        self.beat_at = asyncio.get_running_loop().time()
         self._feed.restarted(sequence, read_to)
         if lapsed or not self._beaten:
             # While we were away from Redis others may have dropped our routes: tell it again what we listen to.

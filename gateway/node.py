@@ -12,7 +12,7 @@ from bus.keys import Keys
 from bus.namespaces import Namespaces
 from bus.pipe import Pipe
 from gateway.calls import Calls
-from gateway.feed import Feed, Heartbeat
+from gateway.feed import STREAM_TTLS, Feed, Heartbeat
 from gateway.flusher import Flusher
 from gateway.history import History
 from gateway.hub import Hub
@@ -26,9 +26,6 @@ from gateway.session import SessionContext
 from gateway.settings import GatewaySettings
 from gateway.stats import Stats
 from gateway.verifier import Verifier
-
-STREAM_TTLS = 6
-"""A node's stream outlives its last heartbeat by this many times `node_ttl`."""
 
 
 @dataclass(frozen=True, slots=True)
