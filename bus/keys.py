@@ -96,6 +96,83 @@ class Keys:
         """Hash with TTL: fingerprint, state and answer of one request with an Idempotency-Key."""
         return self.tagged(partition_of(digest, self.partitions), "idempotency", digest)
 
+    def counts(self, partition: int, ref: str) -> str:
+        """Hash with TTL: how many recipients of an event in this partition are in which state."""
+        return self.tagged(partition, "counts", escape(ref))
+
+    def bulk(self, partition: int) -> str:
+        """Stream: walks over many recipients (followers of a topic, withdrawals), beside the live lane."""
+        return self.tagged(partition, "bulk")
+
+    def bulk_head(self, partition: int) -> str:
+        """Hash: as `head`, of the bulk stream, and how far the walk under way has come."""
+        return self.tagged(partition, "bulk_head")
+
+    def jobs(self, partition: int, channel: str) -> str:
+        """Stream: work for the senders of a channel."""
+        return self.tagged(partition, "jobs", channel)
+
+    def jobs_lease(self, partition: int, channel: str) -> str:
+        """String with TTL: `owner fence` of the delivery worker that works these jobs."""
+        return self.tagged(partition, "jobs_lease", channel)
+
+    def jobs_head(self, partition: int, channel: str) -> str:
+        """Hash: `fence`, as in `head`."""
+        return self.tagged(partition, "jobs_head", channel)
+
+    def later(self, partition: int, channel: str) -> str:
+        """Sorted set: jobs that are to be tried again, by their time (ms, Redis's clock)."""
+        return self.tagged(partition, "later", channel)
+
+    def index(self, digest: str) -> str:
+        """Hash with TTL or none: who has the contact or push target of this blind index."""
+        return self.tagged(partition_of(digest, self.partitions), "index", digest)
+
+    # A person's: all live in the partition of their user ----------------------------------------------------------
+
+    def _user(self, user: str, *parts: str) -> str:
+        return self.tagged(partition_of(user, self.partitions), "user", escape(user), *parts)
+
+    def unread(self, user: str) -> str:
+        """Sorted set: offsets of notifications that were not read, by themselves."""
+        return self._user(user, "unread")
+
+    def archived(self, user: str) -> str:
+        """Sorted set: offsets of notifications that were put away, by themselves."""
+        return self._user(user, "archived")
+
+    def profile(self, user: str) -> str:
+        """Hash: locale, time zone, name, encrypted contacts."""
+        return self._user(user, "profile")
+
+    def preferences(self, user: str) -> str:
+        """Hash: `doc` (the person's preferences as JSON), and a field `live:<category>` for each that is muted."""
+        return self._user(user, "prefs")
+
+    def devices(self, user: str) -> str:
+        """Hash: device id → the device as JSON, its push target encrypted."""
+        return self._user(user, "devices")
+
+    def trail(self, user: str) -> str:
+        """Stream: what became of each of the person's notifications, step by step."""
+        return self._user(user, "trail")
+
+    def follows(self, user: str) -> str:
+        """Set: topics that the person follows durably."""
+        return self._user(user, "follows")
+
+    def digest(self, user: str, channel: str, category: str) -> str:
+        """List: events gathered for one message."""
+        return self._user(user, "digest", escape(channel), escape(category))
+
+    def digests(self, user: str) -> str:
+        """Set: the digests under way, each `channel category` escaped, so that erasing a person finds them."""
+        return self._user(user, "digests")
+
+    def members(self, topic: str, partition: int) -> str:
+        """Sorted set, all scores 0: durable followers of a topic who live in this partition."""
+        return self.tagged(partition, "topic", escape(topic), "members")
+
     # A topic's or inbox's ---------------------------------------------------------------------------------------
 
     def _topic(self, topic: str, inbox: str, other: str) -> str:
@@ -163,10 +240,23 @@ class Keys:
         """Sorted set: live fan-out workers by expiry (ms, Redis's clock)."""
         return f"{self.prefix}:workers"
 
+    def deliverers(self, channel: str) -> str:
+        """Sorted set: live delivery workers of a channel by expiry (ms, Redis's clock)."""
+        return f"{self.prefix}:deliverers:{channel}"
+
     @property
     def installation(self) -> str:
         """Hash: `partitions`, fixed at first start; every process compares it with its own setting."""
         return f"{self.prefix}:installation"
+
+    @property
+    def mailbox(self) -> str:
+        """List: newest mails of the development mailbox. Development only."""
+        return f"{self.prefix}:mailbox"
+
+    def phone(self, user: str) -> str:
+        """List: newest pushes to the pretend phone of a user. Development only."""
+        return f"{self.prefix}:phone:{escape(user)}"
 
     @property
     def demo_feed(self) -> str:

@@ -1,0 +1,1 @@
+"""The senders: one module each, from a rendered delivery to an outcome."""

@@ -1,0 +1,1 @@
+"""Following a notification until its person has it: steps, their conditions, and their timers."""
