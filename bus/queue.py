@@ -42,18 +42,30 @@ class Batch:
 
 
 class Queue:
-    """The ingest stream of one partition.
+    """The ingest stream of one partition, or another stream that is worked under the same lease.
 
-    `batch`: most entries at a time; `keep`: seconds for which acknowledged entries stay; `dead`: most dead letters.
+    `batch`: most entries at a time; `keep`: seconds for which acknowledged entries stay; `dead`: most dead letters;
+    `stream` and `head`: the keys of the other stream and of the hash that says how far it is worked.
     """
 
-    def __init__(self, pipe: Pipe, keys: Keys, lease: Lease, *, batch: int, keep: float, dead: int) -> None:
+    def __init__(
+        self,
+        pipe: Pipe,
+        keys: Keys,
+        lease: Lease,
+        *,
+        batch: int,
+        keep: float,
+        dead: int,
+        stream: str | None = None,
+        head: str | None = None,
+    ) -> None:
         self._pipe = pipe
         self._lease = lease
         self.partition = p = lease.partition
         self.batch = batch
         self._keep, self._dead = int(keep * 1000), dead
-        self._keys = (keys.lease(p), keys.events(p), keys.head(p))
+        self._keys = (keys.lease(p), stream or keys.events(p), head or keys.head(p))
         self._dead_key = keys.dead(p)
 
     async def take(self) -> Batch:

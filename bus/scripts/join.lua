@@ -22,10 +22,10 @@ local missed = {}
 if ARGV[3] == '1' then
   local since = tonumber(ARGV[4])
   for _, entry in ipairs(redis.call('XRANGE', KEYS[1], string.format('%.0f-0', since + 1), '+', 'COUNT', ARGV[5])) do
-    local publication = redis.call('HGET', ARGV[6] .. entry[2][2], 'pub')
-    if publication then
+    local body = redis.call('HMGET', ARGV[6] .. entry[2][2], 'pub', 'w')
+    if body[1] or body[2] then
       missed[#missed + 1] = tonumber(string.match(entry[1], '^%d+'))
-      missed[#missed + 1] = publication
+      missed[#missed + 1] = body[1] or ''
     else
       -- Its time was over: what lies before cannot be given whole, so it is not given at all.
       missed = {}

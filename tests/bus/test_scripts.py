@@ -465,7 +465,8 @@ async def test_join_gives_nothing_from_before_what_is_gone(bench: Bench) -> None
         await bench.publish(f"e{number}", ["news:a"])
     p = bench.keys.partition("news:a")
     await bench.ask("DEL", bench.keys.body(p, "e1"))
-    await bench.ask("HSET", bench.keys.body(p, "e2"), "pub", "")  # withdrawn: a tombstone, not a hole
+    await bench.ask("HDEL", bench.keys.body(p, "e2"), "pub")
+    await bench.ask("HSET", bench.keys.body(p, "e2"), "w", "1")  # withdrawn: a tombstone, not a hole
     assert await bench.join("news:a", 0) == [b"new", 4, [3, b"", 4, b'"data":"e3"']]
 
 
