@@ -121,9 +121,9 @@ def _number(variable: str, text: str, hint: type[int] | type[float]) -> float:
 
 def _from_toml(name: str, value: Any, hint: Any) -> Any:
     if hint == tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-            raise BadSetting(f"{name} must be a list of strings")
-        return tuple(value)
+        return _list(name, value, str, "strings")
+    if hint == tuple[Mapping[str, Any], ...]:
+        return _list(name, value, Mapping, "tables")
     if hint is float and type(value) is int:
         return float(value)
     if hint in (str, int, float, bool):
@@ -132,3 +132,9 @@ def _from_toml(name: str, value: Any, hint: Any) -> Any:
     elif not isinstance(value, Mapping):
         raise BadSetting(f"{name} must be a table")
     return value
+
+
+def _list(name: str, value: Any, kind: type[Any], kinds: str) -> tuple[Any, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, kind) for v in value):
+        raise BadSetting(f"{name} must be a list of {kinds}")
+    return tuple(value)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bus.settings import BusSettings, read, read_file
+from bus.people.settings import PeopleSettings
+from bus.settings import read, read_file
 
 
 @dataclass(frozen=True, slots=True)
-class FanoutSettings(BusSettings):
+class FanoutSettings(PeopleSettings):
     """Times in seconds."""
 
     worker_ttl: float = 3.0

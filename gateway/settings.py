@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bus.settings import BusSettings, read, read_file, secret
+from bus.people.settings import PeopleSettings
+from bus.settings import read, read_file, secret
 
 
 @dataclass(frozen=True, slots=True)
-class GatewaySettings(BusSettings):
+class GatewaySettings(PeopleSettings):
     """Sizes in bytes, times in seconds."""
 
     host: str = "127.0.0.1"
