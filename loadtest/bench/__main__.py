@@ -17,7 +17,7 @@ from loadtest.bench.drain import build
 from loadtest.bench.measures import MEASURES, QUICK, Bench, Scale
 from loadtest.bench.process import Failed, allow_open_files
 from loadtest.bench.report import figures, results, table
-from loadtest.bench.servers import Nchan, Server, Tocsin
+from loadtest.bench.servers import Floor, Nchan, Server, Tocsin
 
 Readings = defaultdict[str, list[float]]
 
@@ -36,7 +36,8 @@ def main() -> int:
             series.run(options.runs, options.only, with_nchan=Nchan.installed() and not options.without_nchan)
         except KeyboardInterrupt:
             return 130
-    rows = results(series.readings[Tocsin], series.readings[Nchan], figures(scale.broadcast))
+    found = series.readings
+    rows = results(found[Tocsin], found[Nchan], figures(scale.broadcast), found[Floor])
     print(table(rows))
     options.json.write_text(json.dumps({"machine": _machine(), "runs": options.runs, "figures": rows}, indent=2) + "\n")
     print(f"written to {options.json}")
@@ -51,14 +52,17 @@ class Series:
     def __init__(self, bench: Bench, folder: Path) -> None:
         self._bench = bench
         self._folder = folder
-        self.readings: dict[type[Server], Readings] = {Tocsin: defaultdict(list), Nchan: defaultdict(list)}
+        self.readings: dict[type[Server], Readings] = {kind: defaultdict(list) for kind in (Tocsin, Nchan, Floor)}
         self.failures = 0
 
     def run(self, runs: int, measures: list[str], *, with_nchan: bool) -> None:
         """All measures of a run on both servers before the next run."""
         for run in range(1, runs + 1):
             for measure in measures:
-                for kind in (Tocsin, Nchan) if with_nchan else (Tocsin,):
+                kinds: list[type[Server]] = [Tocsin, Nchan] if with_nchan else [Tocsin]
+                if measure == "broadcast":
+                    kinds.append(Floor)
+                for kind in kinds:
                     self._one(measure, kind, run)
 
     def _one(self, measure: str, kind: type[Server], run: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from loadtest.figures import median
@@ -74,12 +75,18 @@ Series = Mapping[str, Sequence[float]]
 """Readings of all runs by name."""
 
 
-def results(ours: Series, theirs: Series, wanted: Iterable[Figure]) -> list[dict[str, Any]]:
-    """One row per figure that was read, ready for JSON."""
-    return [_row(figure, ours[figure.name], theirs.get(figure.name, ())) for figure in wanted if figure.name in ours]
+def results(
+    ours: Series, theirs: Series, wanted: Iterable[Figure], floor: Series = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """One row per figure that was read, ready for JSON. `floor`: what this machine asks for the least that could do."""
+    return [
+        _row(figure, ours[figure.name], theirs.get(figure.name, ()), floor.get(figure.name, ()))
+        for figure in wanted
+        if figure.name in ours
+    ]
 
 
-def _row(figure: Figure, ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
+def _row(figure: Figure, ours: Sequence[float], theirs: Sequence[float], floor: Sequence[float]) -> dict[str, Any]:
     target = figure.target
     middle = max(ours) if target is not None and target.worst else median(ours)
     beside = median(theirs) if theirs else None
@@ -91,21 +98,23 @@ def _row(figure: Figure, ours: Sequence[float], theirs: Sequence[float]) -> dict
         "ours": middle,
         "nchan": beside,
         "ratio": ratio,
+        "floor": median(floor) if floor else None,
         "target": str(target) if target else None,
         "held": target.held(middle, ratio) if target else None,
-        "runs": {"ours": list(ours), "nchan": list(theirs)},
+        "runs": {"ours": list(ours), "nchan": list(theirs), "floor": list(floor)},
     }
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows for people."""
-    head = ["measure", "ours", "nchan", "ratio", "target", "held"]
+    head = ["measure", "ours", "nchan", "ratio", "floor", "target", "held"]
     body = [
         [
             f"{row['measure']} ({row['unit']})",
             _number(row["ours"]),
             _number(row["nchan"]),
             "–" if row["ratio"] is None else f"{row['ratio']:.2f}",
+            _number(row["floor"]),
             row["target"] or "",
             {True: "yes", False: "NO", None: ""}[row["held"]],
         ]
@@ -118,7 +127,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     first, *rest = (
-        cell.ljust(width) if column in (0, 4, 5) else cell.rjust(width)
+        cell.ljust(width) if column in (0, 5, 6) else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
     return "  ".join([first, *rest]).rstrip()

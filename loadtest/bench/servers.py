@@ -26,6 +26,8 @@ SERVER_CORE = 0
 LOAD_CORE = 1
 TOPIC = "bench:all"
 PAYLOAD = 128
+FRAME = 192
+"""Bytes on the wire of a notification of that payload."""
 STAMP = '"ts":'
 START_TIMEOUT = 30.0
 
@@ -151,6 +153,28 @@ class Nchan(Server):
     def single(self, user: int, stamp: int) -> bytes:
         body = f'{{{STAMP}{stamp},"x":"'.encode().ljust(PAYLOAD - 2, b"x") + b'"}'
         return http_request(self.port, f"/pub?id=user-{user}", body, {})
+
+
+class Floor(Server):
+    """What this machine asks for the writes alone: see `loadtest.bench.floor`."""
+
+    name = "floor"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "loadtest.bench.floor", str(self.port), str(FRAME)]
+        self.pid = self.launch("floor", command, SERVER_CORE).pid
+        self._http = Http(self.port)
+        self._ending.callback(self._http.close)
+        wait_until(lambda: self._http.get("/ready")[0] == 200, START_TIMEOUT, "the floor does not answer")
+
+    def plan(self, connections: int, *, topic: bool, window: int = 200) -> Plan:
+        return Plan(self.port, "/sub", connections, window=window)
+
+    def broadcast(self, count: int) -> None:
+        self._http.post(f"/pub?n={count}", b"", {})
+
+    def single(self, user: int, stamp: int) -> bytes:
+        raise Failed("the floor has no users")
 
 
 class Tocsin(Server):

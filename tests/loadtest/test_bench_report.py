@@ -41,10 +41,10 @@ def test_a_figure_without_target_and_one_without_reading() -> None:
 
 def test_the_table_is_aligned_and_says_yes_or_no() -> None:
     ours: dict[str, list[float]] = {"cost": [5.25], "rate": [10], "bytes": [12345]}
-    lines = table(results(ours, {"cost": [10]}, [COST, RATE, BYTES])).splitlines()
-    assert lines[2].split() == ["cost", "(µs)", "5.25", "10", "0.53", "≤", "0.8", "×", "nchan", "yes"]
-    assert lines[3].split() == ["rate", "(1/s)", "10", "–", "–", "≥", "1,000", "NO"]
-    assert lines[4].split() == ["bytes", "(B)", "12,345", "–", "–"]
+    lines = table(results(ours, {"cost": [10]}, [COST, RATE, BYTES], {"bytes": [6_000]})).splitlines()
+    assert lines[2].split() == ["cost", "(µs)", "5.25", "10", "0.53", "–", "≤", "0.8", "×", "nchan", "yes"]
+    assert lines[3].split() == ["rate", "(1/s)", "10", "–", "–", "–", "≥", "1,000", "NO"]
+    assert lines[4].split() == ["bytes", "(B)", "12,345", "–", "–", "6,000"]
 
 
 def test_every_figure_has_a_name_of_its_own_and_the_stated_targets() -> None:
