@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ from bus.event import (
 VERSION: Final = 1
 DIRECT: Final = "xadd"
 """The source of an event that was XADDed by hand and names none."""
+_SOMEBODY: Final = {"users": ["nobody"]}
+"""The validator wants an audience; what has none is given this one and loses it again."""
 
 
 def _iso(seconds: float) -> str:
@@ -48,10 +51,31 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def encode_event(event: Event) -> bytes:
-    """The event as JSON, absent fields left out; `decode_event` gives it back."""
+    """The event as JSON, absent fields left out; `decode_entry` gives it back."""
+    return orjson.dumps(_content(event) | {"to": _audience(event)})
+
+
+def encode_content(event: Event) -> bytes:
+    """The event as JSON without its audience: what is kept beside a publication for those who write mails from it."""
+    return orjson.dumps(_content(event))
+
+
+def decode_content(data: bytes) -> Event | None:
+    """What `encode_content` wrote, for nobody; None where it is something else."""
+    raw = decode_json(data, limit=len(data))
+    if not isinstance(raw, Mapping) or not {"id", "source", "time"} <= raw.keys():
+        return None
+    event = parse({**raw, "to": _SOMEBODY}, default_id="", default_source="", now=0.0, internal=True)
+    return None if isinstance(event, Invalid) else replace(event, users=())
+
+
+def _audience(event: Event) -> dict[str, list[str]]:
+    return {k: list(v) for k, v in (("users", event.users), ("topics", event.topics)) if v}
+
+
+def _content(event: Event) -> dict[str, Any]:
     out: dict[str, Any] = dict(event.extra)
     out |= {"id": event.id, "source": event.source, "type": event.type, "time": _iso(event.created_at)}
-    out["to"] = {k: list(v) for k, v in (("users", event.users), ("topics", event.topics)) if v}
     for name in ("key", "category", "title", "body", "data", "template", "collapse_key"):
         if (value := getattr(event, name)) is not None:
             out[name] = value
@@ -65,7 +89,7 @@ def encode_event(event: Event) -> bytes:
         out["priority"] = event.priority
     if event.ephemeral:
         out["ephemeral"] = True
-    return orjson.dumps(out)
+    return out
 
 
 _LONG_NUMBER: Final = re.compile(rb"\d{19}")

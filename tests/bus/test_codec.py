@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.codec import DIRECT, VERSION, decode_entry, decode_json, encode_entry, encode_event, event_name, publication
+from bus.codec import (
+    DIRECT,
+    VERSION,
+    decode_content,
+    decode_entry,
+    decode_json,
+    encode_content,
+    encode_entry,
+    encode_event,
+    event_name,
+    publication,
+)
 from bus.event import MAX_EVENT_BYTES, MESSAGE, PRIORITIES, VIAS, Event, Invalid, Step, parse
 
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"]), min_size=1, max_size=20)
@@ -80,6 +91,17 @@ def test_a_field_of_a_newer_release_survives(event: Event, name: str, value: Any
     back = decoded({b"e": orjson.dumps(newer)})
     assert isinstance(back, Event)
     assert orjson.loads(encode_event(back))[name] == value
+
+
+@given(EVENTS)
+def test_its_content_comes_back_for_nobody(event: Event) -> None:
+    assert "to" not in orjson.loads(encode_content(event))
+    assert decode_content(encode_content(event)) == replace(event, users=(), topics=())
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"{}", b'{"id":1,"source":"a","time":"2026-01-02T03:04:05Z"}'])
+def test_what_is_no_content_is_none(text: bytes) -> None:
+    assert decode_content(text) is None
 
 
 def test_absent_fields_are_left_out() -> None:
