@@ -18,6 +18,7 @@ from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected, R
 from bus.settings import BadSetting
 from fanout.channels.delivery import Delivery, EmailAddress, Hook, HookTarget
 from fanout.channels.webhook import THROTTLE, Webhook, payload
+from tests.fanout.channels.contract import BODY, TITLE, WAIT, FixedClock, SenderContract, Situation, Stand, wait_date
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -32,8 +33,18 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict)
     seen: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
 
+    hangs: bool = False
+    cuts: bool = False
+
+    def keys(self) -> list[str]:
+        return [headers["webhook-id"] for headers, _ in self.seen]
+
     async def handle(self, request: web.Request) -> web.Response:
         self.seen.append((request.headers, await request.read()))
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.cuts and request.transport is not None:
+            request.transport.abort()
         return web.Response(status=self.status, headers=self.headers)
 
 
@@ -42,7 +53,7 @@ async def endpoint() -> AsyncIterator[Endpoint]:
     found = Endpoint()
     application = web.Application()
     application.router.add_post("/hook", found.handle)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -182,3 +193,36 @@ def test_settings_of_the_wrong_form_are_named(table: Mapping[str, Any], word: st
     with pytest.raises(BadSetting, match=word) as found:
         Webhook.from_settings("main", table, SystemClock(), allow_private=False)
     assert "hunter2" not in str(found.value)
+
+
+# What every sender promises ----------------------------------------------------------------------------------------
+
+ANSWERS: Mapping[Situation, tuple[int, Mapping[str, str]]] = {
+    Situation.ACCEPTS: (200, {}),
+    Situation.BUSY: (503, {}),
+    Situation.ASKS_FOR_SECONDS: (429, {"Retry-After": str(WAIT)}),
+    Situation.ASKS_FOR_A_DATE: (429, {"Retry-After": wait_date()}),
+    Situation.ASKS_FOR_LESS: (429, {}),
+    Situation.KNOWS_NO_TARGET: (410, {}),
+}
+
+
+class TestContract(SenderContract):
+    """An endpoint knows no credentials of ours, and what it refuses may be mended on its side, so it is tried again."""
+
+    test_a_message_that_is_refused_stays_refused = None  # type: ignore[assignment]
+    test_wrong_credentials_are_our_own_fault = None  # type: ignore[assignment]
+    test_a_provider_that_is_not_there_was_never_reached = None  # type: ignore[assignment]
+
+    @asynccontextmanager
+    async def stand(self, situation: Situation) -> AsyncIterator[Stand]:
+        async with endpoint() as receiver:
+            receiver.status, receiver.headers = ANSWERS.get(situation, (200, {}))
+            receiver.hangs, receiver.cuts = situation is Situation.HANGS, situation is Situation.CUTS
+            table = {"secret": SECRET, "timeout": 0.3 if situation is Situation.HANGS else 5}
+            sender = Webhook.from_settings("main", table, FixedClock(), allow_private=True)
+            made = delivery(receiver.url, message=Hook(payload(TITLE, "now", {"body": BODY})))
+            try:
+                yield Stand(sender, made, (SECRET, receiver.url), receiver.keys)
+            finally:
+                await sender.close()
