@@ -1,73 +1,67 @@
-"""Remote procedure calls: what a client may ask for by name over its connection."""
+"""Remote procedure calls: procedures asked for over a connection. Each runs in a task of the node; a session asks for
+one at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import orjson
 
-from bus.cursor import MAX_OFFSET
-from bus.keys import inbox_of
 from gateway.connection import Connection
-from gateway.effects import Failed, Page, Returned
-from gateway.history import History
+from gateway.effects import Failed, Returned
+from gateway.procedures import Caller, Fault, Params, Procedures, Wrong
 from gateway.wire.codes import Error
-from gateway.wire.replies import publications
+
+log = logging.getLogger(__name__)
 
 OnReturned = Callable[[Returned | Failed], None]
-Procedure = Callable[[Connection, bytes, OnReturned], None]
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+"""Runs a coroutine in the node's TaskGroup."""
 
-PAGE = 100
+ERRORS: Final = {
+    Wrong.BAD_PARAMS: Error.BAD_REQUEST,
+    Wrong.FORBIDDEN: Error.PERMISSION_DENIED,
+    Wrong.NOT_FOUND: Error.NOT_AVAILABLE,
+    Wrong.LIMIT: Error.LIMIT_EXCEEDED,
+    Wrong.BUSY: Error.TOO_MANY_REQUESTS,
+    Wrong.UNAVAILABLE: Error.INTERNAL,
+    Wrong.UNKNOWN: Error.METHOD_NOT_FOUND,
+}
+"""What a fault is on the wire."""
 
 
 class Calls:
-    """The procedures of this release by name."""
+    """The way from a connection to the procedures."""
 
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._procedures: Mapping[str, Procedure] = {"inbox.list": self._inbox_list, "inbox.count": self._inbox_count}
+    def __init__(self, procedures: Procedures, spawn: Spawn) -> None:
+        self._procedures, self._spawn = procedures, spawn
 
     def call(self, connection: Connection, method: str, data: bytes, on_returned: OnReturned) -> None:
-        """Run a procedure; an unknown name fails with 104."""
-        procedure = self._procedures.get(method)
-        if procedure is None:
+        """Run a procedure; `data` is its parameters, a JSON object or nothing. an unknown name fails with
+        104 at once, what is known answers later."""
+        if method not in self._procedures:
             on_returned(Failed(Error.METHOD_NOT_FOUND))
-        else:
-            procedure(connection, data, on_returned)
-
-    def _inbox_list(self, connection: Connection, data: bytes, on_returned: OnReturned) -> None:
-        """`{"before": offset, "limit": n}`, both optional: notifications, newest first, with the inbox's position."""
-        window = _window(orjson.loads(data) if data else {})
-        if window is None:
-            on_returned(Failed(Error.BAD_REQUEST))
             return
-        before, limit = window
+        params = orjson.loads(data) if data else {}
+        if not isinstance(params, dict):
+            on_returned(Failed(Error.BAD_REQUEST, "the parameters must be a JSON object"))
+            return
+        self._spawn(self._run(Caller(connection.session.user, connection), method, params, on_returned))
 
-        def answered(page: Page | Failed) -> None:
-            if isinstance(page, Failed):
-                on_returned(page)
-                return
-            shown = {"epoch": page.epoch, "offset": page.offset, "publications": publications(page.publications)}
-            on_returned(Returned(orjson.dumps(shown)))
-
-        self._history.read(inbox_of(connection.session.user), limit, before, True, answered)
-
-    def _inbox_count(self, connection: Connection, data: bytes, on_returned: OnReturned) -> None:
-        """How many notifications the inbox holds."""
-
-        def answered(count: int | Failed) -> None:
-            on_returned(count if isinstance(count, Failed) else Returned(orjson.dumps({"total": count})))
-
-        self._history.count(inbox_of(connection.session.user), answered)
+    async def _run(self, caller: Caller, method: str, params: Params, on_returned: OnReturned) -> None:
+        try:
+            answer = await self._procedures.call(caller, method, params)
+            returned = failed(answer) if isinstance(answer, Fault) else Returned(orjson.dumps(answer))
+        except Exception:  # a bug in one call must not end the node and all of its connections
+            log.exception("a call failed", extra={"method": method})
+            returned = Failed(Error.INTERNAL)
+        # Not called here, in a task of the node's group: what comes of the answer is its connection's affair.
+        asyncio.get_running_loop().call_soon(on_returned, returned)
 
 
-def _window(asked: object) -> tuple[int | None, int] | None:
-    """`before` and `limit` of a request for a page; None when they are not whole numbers within bounds."""
-    if not isinstance(asked, dict):
-        return None
-    before, limit = asked.get("before"), asked.get("limit", PAGE)
-    if type(limit) is not int or not 1 <= limit <= PAGE:
-        return None
-    if before is not None and (type(before) is not int or not 1 <= before <= MAX_OFFSET):
-        return None
-    return before, limit
+def failed(fault: Fault) -> Failed:
+    """A fault as the answer to a call."""
+    return Failed(ERRORS[fault.kind], fault.text)

@@ -186,9 +186,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It could not be done; the client gets this error."""
+    """It could not be done; the client gets this error, and `detail` behind its message."""
 
     error: Error
+    detail: str = ""
 
 
 Answer = Verified | Denied | Joined | Page | Present | Returned | Done | Failed

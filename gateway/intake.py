@@ -207,11 +207,11 @@ class Intake(ABC):
     def _reply(self, id: int, method: str, result: Mapping[str, Any]) -> Effects:
         return (Send(replies.reply(id, method, result)),)
 
-    def _refuse(self, id: int, error: Error) -> Effects:
+    def _refuse(self, id: int, error: Error, detail: str = "") -> Effects:
         self._errors += 1
         if self._errors > self._context.errors:
             return self._end(Disconnect.TOO_MANY_ERRORS)
-        return (Send(replies.error(id, error)),)
+        return (Send(replies.error(id, error, detail)),)
 
     def _end(self, disconnect: Disconnect) -> Effects:
         self._move(Input.ENDED)

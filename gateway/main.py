@@ -21,7 +21,7 @@ from bus.keys import Keys
 from bus.log import configure
 from bus.pipe import Pipe
 from gateway import emulation, events_stream, http_stream, server, sse
-from gateway.api import app, dev
+from gateway.api import app, dev, me
 from gateway.api.price_feed import PriceFeed, Spawn
 from gateway.monitor import watch_loop
 from gateway.node import Node, build
@@ -52,6 +52,7 @@ def application(node: Node, spawn: Spawn) -> ASGIApp:
     routes: list[BaseRoute] = app.routes(parts)
     for transport in (sse, http_stream, events_stream, emulation):
         routes += transport.routes(node.service)
+    routes += me.routes(node.procedures, node.service.authenticate, node.service)
     if node.settings.dev:
         feed = PriceFeed(node.pipe, node.keys, node.ingest, spawn)
         routes += dev.routes(dev.DevParts(node.settings, node.clock, node.ingest, feed))
@@ -64,15 +65,16 @@ async def run(settings: GatewaySettings, listening: socket.socket) -> None:
     await _fit(settings)
     pipe = Pipe(settings.redis_url, name="gateway", clock=clock)
     line = Pipe(settings.redis_url, name="gateway-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
-    node = build(settings, clock, pipe, line)
-    async with asyncio.TaskGroup() as group:
-        tasks: set[asyncio.Task[Any]] = set()
+    group = asyncio.TaskGroup()
+    tasks: set[asyncio.Task[Any]] = set()
 
-        def spawn(work: Coroutine[Any, Any, Any]) -> None:
-            task = group.create_task(work)
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+    def spawn(work: Coroutine[Any, Any, Any]) -> None:
+        task = group.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
+    node = build(settings, clock, pipe, line, spawn)
+    async with group:
         spawn(line.run())
         await _begin(node, spawn)
         config = server.configure(application(node, spawn), node.service, timeout_keep_alive=KEEP_ALIVE)

@@ -11,15 +11,17 @@ from bus.clock import Clock
 from bus.keys import Keys
 from bus.namespaces import Namespaces
 from bus.pipe import Pipe
-from gateway.calls import Calls
+from gateway.calls import Calls, Spawn
 from gateway.feed import STREAM_TTLS, Feed, Heartbeat
 from gateway.flusher import Flusher
 from gateway.history import History
 from gateway.hub import Hub
+from gateway.inbox import Inbox
 from gateway.ingest import Ingest
 from gateway.names import Names
 from gateway.origins import Origins
 from gateway.presence import Presence
+from gateway.procedures import Procedures
 from gateway.relay import Relay, ignore
 from gateway.service import Parts, Service
 from gateway.session import SessionContext
@@ -41,6 +43,7 @@ class Node:
     ingest: Ingest
     verifier: Verifier
     relay: Relay
+    procedures: Procedures
     feed: Feed
     heartbeat: Heartbeat
     stats: Stats
@@ -56,8 +59,9 @@ class Node:
         return await self.service.watch.probe(send, timeout)
 
 
-def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe) -> Node:
-    """All parts of a node; `line` is a second pipe, for reads that block. Must be called from the event loop.
+def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn: Spawn) -> Node:
+    """All parts of a node; `line` is a second pipe, for reads that block; `spawn` starts a coroutine in the node's task
+    group. Must be called from the event loop.
 
     Raises `BadSetting` for rules or keys that are not of their form.
     """
@@ -70,6 +74,8 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe) -> No
     verifier = Verifier(settings, clock, pipe, keys)
     relay = Relay(pipe, keys, settings.node_stream, STREAM_TTLS * settings.node_ttl)
     ingest = Ingest(pipe, keys, clock)
+    procedures = Procedures()
+    procedures.add(Inbox(history).procedures())
     service = Service(
         Parts(
             settings=settings,
@@ -86,13 +92,13 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe) -> No
             presence=Presence(pipe, keys, settings.presence_ttl),
             relay=relay,
             history=history,
-            calls=Calls(history),
+            calls=Calls(procedures, spawn),
             origins=Origins(settings.allowed_origins),
         )
     )
     feed = Feed(line, keys, node, hub, service.joins, flusher, stats, service.controlled)
     heartbeat = Heartbeat(pipe, keys, node, settings.node_ttl, feed, service.joins)
-    return Node(node, settings, clock, keys, pipe, service, ingest, verifier, relay, feed, heartbeat, stats)
+    return Node(node, settings, clock, keys, pipe, service, ingest, verifier, relay, procedures, feed, heartbeat, stats)
 
 
 def _context(settings: GatewaySettings, node: str) -> SessionContext:

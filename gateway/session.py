@@ -148,7 +148,7 @@ class Session(Intake):
 
     def _proceed(self, pending: commands.Command | _Joining, answer: Answer, now: float) -> Effects:
         if isinstance(answer, Denied | Failed):
-            return self._not_granted(pending, answer.error)
+            return self._not_granted(pending, answer.error, answer.detail if isinstance(answer, Failed) else "")
         return _ANSWERS[type(pending), type(answer)](self, pending, answer, now)
 
     def _undo(self, pending: commands.Command | _Joining, answer: Answer) -> Effects:
@@ -159,7 +159,7 @@ class Session(Intake):
             self.user = ""
         return super()._end(disconnect)
 
-    def _not_granted(self, pending: commands.Command | _Joining, error: Error | Disconnect) -> Effects:
+    def _not_granted(self, pending: commands.Command | _Joining, error: Error | Disconnect, detail: str) -> Effects:
         command = pending.command if isinstance(pending, _Joining) else pending
         assert not isinstance(command, commands.SendMessage)
         match command, error:
@@ -176,7 +176,7 @@ class Session(Intake):
             case _, Disconnect():
                 return self._end(error)
             case _:
-                return self._refuse(command.id, error)
+                return self._refuse(command.id, error, detail)
 
     # Connect -------------------------------------------------------------------------------------------------------
 

@@ -48,17 +48,17 @@ def reply(id: int, method: str, result: Mapping[str, Any]) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _error(error: Error) -> bytes:
+def _error(error: Error, detail: str) -> bytes:
     info = error.value
-    shown: dict[str, Any] = {"code": info.code, "message": info.message}
+    shown: dict[str, Any] = {"code": info.code, "message": f"{info.message}: {detail}" if detail else info.message}
     if info.temporary:
         shown["temporary"] = True
     return b',"error":' + orjson.dumps(shown) + b"}"
 
 
-def error(id: int, error: Error) -> bytes:
-    """The answer to a command that was not served."""
-    return b'{"id":%d%b' % (id, _error(error))
+def error(id: int, error: Error, detail: str = "") -> bytes:
+    """The answer to a command that was not served; `detail` says more than the error alone."""
+    return b'{"id":%d%b' % (id, _error(error, detail))
 
 
 def publication(content: bytes, offset: int) -> bytes:

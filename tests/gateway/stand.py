@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -120,15 +120,23 @@ async def running_node(url: str, keys: Keys, **changes: Any) -> AsyncIterator[No
     pipe = Pipe(url, name="test", clock=clock)
     line = Pipe(url, name="test-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(pipe.run()), group.create_task(line.run())]
+        tasks: set[asyncio.Task[Any]] = set()
+
+        def spawn(work: Coroutine[Any, Any, Any]) -> None:
+            task = group.create_task(work)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        spawn(pipe.run())
+        spawn(line.run())
         try:
             await pipe.wait_up(5)
-            node = build(settings, clock, pipe, line)
+            node = build(settings, clock, pipe, line, spawn)
             await node.heartbeat.beat()
-            tasks.append(group.create_task(node.feed.run()))
+            spawn(node.feed.run())
             yield node
         finally:
-            for task in tasks:
+            for task in tuple(tasks):
                 task.cancel()
 
 
