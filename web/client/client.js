@@ -2,7 +2,8 @@
  * The client: one connection to a Tocsin gateway that comes back by itself and misses nothing.
  *
  *     const tocsin = new Tocsin({ getToken: () => fetch("/my-token").then((answer) => answer.text()) });
- *     tocsin.on("inbox", ({ data }) => show(data.title, data.body));
+ *     tocsin.on("inbox", ({ data, offset }) => show(data.title, data.body, () => tocsin.inbox.read(offset)));
+ *     tocsin.on("marks", ({ unseen }) => badge(unseen));
  *     tocsin.subscribe("news:sport");
  *     tocsin.connect();
  *
@@ -13,6 +14,7 @@ import { Emitter } from "./emitter.js";
 import { firstThatWorks } from "./fallback.js";
 import { Inbox } from "./inbox.js";
 import { Machine } from "./machine.js";
+import { devicesBy, followsBy, preferencesBy } from "./personal.js";
 import { sse } from "./sse.js";
 import { websocket } from "./websocket.js";
 
@@ -27,7 +29,6 @@ import { websocket } from "./websocket.js";
  * @property {() => string | Promise<string>} getToken gives a token (JWT or ticket) whenever a new one is needed;
  *   throws `Refused` when there will be none, anything else when it may be tried again
  * @property {"auto" | "websocket" | "sse" | Transport} [transport] auto: WebSocket, and SSE where that does not open
- * @property {string} [user] names the read state that tabs share; left out: each tab has its own
  * @property {string} [name] told to the server, for its logs; at most 16 characters
  * @property {EventTarget} [network] says `online` and `offline`; the window when left out
  *
@@ -39,7 +40,7 @@ import { websocket } from "./websocket.js";
  * @property {string} epoch
  * @property {boolean} recovered it was missed, and made up for
  *
- * @typedef {Arrived & {key: string, unread: boolean}} Notified a notification in the inbox; key: for `markRead`
+ * @typedef {Arrived & {unread: boolean}} Notified a notification in the inbox
  *
  * @typedef {object} Events
  * @property {{state: State, previous: State, code?: number, reason?: string, delay?: number, client?: string}} state
@@ -55,8 +56,13 @@ import { websocket } from "./websocket.js";
  * @property {{topic: string, user: string, client: string}} join
  * @property {{topic: string, user: string, client: string}} leave
  * @property {{data: unknown}} message
- * @property {{count: number, read: string[]}} unread the number of unread notifications, and keys that became read
+ * @property {import("./inbox.js").Changed} marks the number of unread or unseen notifications changed, or what is known
+ *   of some: they were read, archived or withdrawn, on whatever device
+ * @property {{topic: string, offset: number, epoch: string}} withdrawn a publication was taken back
  */
+
+/** What the client protocol calls the user's own topic. */
+const INBOX = "inbox";
 
 /** Thrown by `getToken` when there will be no token: the client stops trying. */
 export class Refused extends Error {}
@@ -74,11 +80,18 @@ export class TocsinError extends Error {
 
 /** @extends {Emitter<Events>} */
 export class Tocsin extends Emitter {
+  /** The user's notifications: lists, counts, and marks on them. */
+  inbox = new Inbox(this.rpc.bind(this), (changed) => this.emit("marks", changed));
+  /** What the user wants to hear, where and when. */
+  preferences = preferencesBy(this.rpc.bind(this));
+  /** Where else the user can be reached. */
+  devices = devicesBy(this.rpc.bind(this));
+  /** Topics whose events come to the inbox, also while nobody is subscribed. */
+  follows = followsBy(this.rpc.bind(this));
   #machine;
   #base;
   #getToken;
   #transport;
-  #inbox;
   #network;
   /** @type {import("./transport.js").Link | null} */
   #link = null;
@@ -92,13 +105,12 @@ export class Tocsin extends Emitter {
   #performing = false;
 
   /** @param {Options} options */
-  constructor({ url = location.origin, getToken, transport = "auto", user, name, network = globalThis }) {
+  constructor({ url = location.origin, getToken, transport = "auto", name, network = globalThis }) {
     super();
     this.#machine = new Machine(name === undefined ? { random: Math.random } : { random: Math.random, name });
     this.#base = url.replace(/^ws/, "http").replace(/\/+$/, "");
     this.#getToken = getToken;
     this.#transport = choose(transport);
-    this.#inbox = new Inbox(sharedTabs(user), (detail) => this.emit("unread", detail));
     this.#network = network;
     this.#listen();
   }
@@ -119,7 +131,6 @@ export class Tocsin extends Emitter {
   close() {
     this.disconnect();
     this.#stopListening.abort();
-    this.#inbox.close();
   }
 
   /** @returns {State} */
@@ -190,16 +201,6 @@ export class Tocsin extends Emitter {
     return Object.entries(presence).map(([client, info]) => ({ client, user: String(/** @type {any} */ (info).user ?? "") }));
   }
 
-  /** How many notifications that came since this page opened are unread. */
-  get unread() {
-    return this.#inbox.count;
-  }
-
-  /** @param {string[]} [keys] of `inbox` events; all, when left out */
-  markRead(keys) {
-    this.#inbox.markRead(keys);
-  }
-
   // What the machine does -------------------------------------------------------------------------------------------
 
   /** @param {MachineEvent} event */
@@ -264,9 +265,11 @@ export class Tocsin extends Emitter {
    * @param {any} detail
    */
   #tell(event, detail) {
-    if (event !== "inbox") return this.emit(/** @type {keyof Events} */ (event), detail);
-    const key = `${detail.epoch}:${detail.offset}`;
-    this.emit("inbox", { ...detail, key, unread: this.#inbox.arrived(key) });
+    if (event === "told") return this.inbox.told(detail);
+    if (event === "inbox") return this.emit("inbox", { ...detail, unread: !this.inbox.arrived(detail).read });
+    if (event === "withdrawn" && detail.topic === INBOX) this.inbox.withdrawn(detail);
+    this.emit(/** @type {keyof Events} */ (event), detail);
+    if (event === "subscribed" && detail.topic === INBOX && detail.arrival !== "recovered") void this.inbox.refresh(detail.arrival === "lost");
   }
 
   /**
@@ -324,10 +327,4 @@ function choose(transport) {
   if (transport === "websocket") return websocket();
   if (transport === "sse") return sse();
   return firstThatWorks(websocket(), sse());
-}
-
-/** @param {string | undefined} user */
-function sharedTabs(user) {
-  if (user === undefined || typeof BroadcastChannel === "undefined") return null;
-  return new BroadcastChannel(`tocsin:${user}`);
 }

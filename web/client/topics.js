@@ -2,6 +2,7 @@
 
 import { fullJitter } from "./backoff.js";
 import * as codes from "./codes.js";
+import { isObject } from "./protocol.js";
 import { Subscription } from "./subscription.js";
 import { CALL_MS, CONNECT_MS, REFRESH_RETRY_MS, due, renewal } from "./times.js";
 
@@ -226,7 +227,7 @@ export class Topics {
     this.#effects.emit("subscribed", { topic, arrival });
     for (const publication of fresh) this.#deliver(subscription, publication, true);
     if (arrival === "first") return;
-    const count = fresh.filter((publication) => !publication.removed).length;
+    const count = fresh.filter(({ data, removed }) => !removed && !tells(data)).length;
     const { epoch, offset } = subscription;
     this.#effects.emit(arrival === "recovered" ? "recovered" : "resync", { topic, count, epoch, offset });
   }
@@ -237,11 +238,20 @@ export class Topics {
    * @param {boolean} recovered
    */
   #deliver({ topic, epoch }, { data, info, offset = 0, removed }, recovered) {
-    if (removed) return;
-    this.#effects.emit(this.#own.has(topic) ? "inbox" : "publication", { topic, data, info: info ?? null, offset, epoch, recovered });
+    if (removed) return this.#effects.emit("withdrawn", { topic, offset, epoch });
+    const event = this.#own.has(topic) ? (tells(data) ? "told" : "inbox") : "publication";
+    this.#effects.emit(event, { topic, data, info: info ?? null, offset, epoch, recovered });
   }
 
   #all() {
     return [...this.#asked.values(), ...this.#own.values()];
   }
+}
+
+/**
+ * Whether a publication is no notification, but tells what became of others.
+ * @param {unknown} data
+ */
+function tells(data) {
+  return isObject(data) && data.type === "tocsin.state";
 }

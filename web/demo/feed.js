@@ -57,17 +57,20 @@ export class Feed {
     return true;
   }
 
-  /** @param {Iterable<string>} keys */
-  markRead(keys) {
-    for (const key of keys) {
-      const element = this.#items.get(key);
-      if (!element?.classList.contains("unread")) continue;
-      const focused = element.contains(document.activeElement);
-      element.classList.remove("unread");
-      element.querySelector("button")?.remove();
-      // The button that had the focus is gone; leave the keyboard where it was.
-      if (focused) (this.#list.querySelector("button") ?? this.#list).focus();
-    }
+  /**
+   * @param {string} key
+   * @param {{unread: boolean, withdrawn: boolean}} marks
+   */
+  mark(key, { unread, withdrawn }) {
+    const element = this.#items.get(key);
+    if (element === undefined) return;
+    if (withdrawn) return this.#remove(key, element);
+    if (element.classList.toggle("unread", unread) === (element.querySelector("button") !== null)) return;
+    if (unread) return element.append(this.#button(key, element));
+    const focused = element.contains(document.activeElement);
+    element.querySelector("button")?.remove();
+    // The button that had the focus is gone; leave the keyboard where it was.
+    if (focused) (this.#list.querySelector("button") ?? this.#list).focus();
   }
 
   clear() {
@@ -83,12 +86,17 @@ export class Feed {
 
   #forgetOldest() {
     const last = this.#list.lastElementChild;
-    for (const [key, element] of this.#items) {
-      if (element !== last) continue;
-      this.#items.delete(key);
-      last.remove();
-      return;
-    }
+    for (const [key, element] of this.#items) if (element === last) return this.#remove(key, element);
+  }
+
+  /**
+   * @param {string} key
+   * @param {Element} element
+   */
+  #remove(key, element) {
+    this.#items.delete(key);
+    element.remove();
+    this.#show();
   }
 
   /**
@@ -101,10 +109,19 @@ export class Feed {
     const element = el("li", { class: `item ${item.how}` }, words, el("p", { class: "item-took" }, ...took(item)));
     if (!item.unread) return element;
     element.classList.add("unread");
-    const read = el("button", { type: "button", class: "item-read", "aria-label": `Mark as read: ${item.title}`, title: "Mark as read" });
-    read.addEventListener("click", () => this.#onRead?.(key));
-    element.append(read);
+    element.append(this.#button(key, element));
     return element;
+  }
+
+  /**
+   * @param {string} key
+   * @param {Element} element
+   */
+  #button(key, element) {
+    const title = element.querySelector(".item-title")?.textContent ?? "";
+    const read = el("button", { type: "button", class: "item-read", "aria-label": `Mark as read: ${title}`, title: "Mark as read" });
+    read.addEventListener("click", () => this.#onRead?.(key));
+    return read;
   }
 }
 

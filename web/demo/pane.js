@@ -75,7 +75,7 @@ export class Pane {
       markAll: find(inbox, ".mark-all", HTMLButtonElement),
       topic: find(topic, ".topic-input", HTMLInputElement),
       people: new People(find(topic, ".people", HTMLElement)),
-      inboxFeed: new Feed(inbox, { empty: "", onRead: (key) => this.#client.markRead([key]) }),
+      inboxFeed: new Feed(inbox, { empty: "", onRead: (key) => this.#markRead(offsetOf(key)) }),
       topicFeed: new Feed(topic, { empty: "" }),
     };
   }
@@ -85,7 +85,7 @@ export class Pane {
     name.addEventListener("change", () => this.#rename(name.value.trim()));
     topic.addEventListener("change", () => this.#move(topic.value.trim()));
     plug.addEventListener("click", () => this.#switchPlug());
-    markAll.addEventListener("click", () => this.#client.markRead());
+    markAll.addEventListener("click", () => this.#markRead());
     const choice = find(this.#root, ".transport", HTMLFieldSetElement);
     const group = `transport-${this.user}`;
     for (const [value, label, make] of TRANSPORTS) {
@@ -102,11 +102,12 @@ export class Pane {
   #begin() {
     const { user } = this;
     const { inboxFeed, topicFeed, people, name, topic } = this.#parts;
-    const client = new Tocsin({ getToken: () => tokenFor(user), transport: this.#plug.transport, network: this.#plug, user });
+    const client = new Tocsin({ getToken: () => tokenFor(user), transport: this.#plug.transport, network: this.#plug });
     client.on("state", (detail) => this.#stateChanged(detail));
-    client.on("inbox", (item) => this.#show(inboxFeed, item, item.unread, item.key));
+    client.on("inbox", (item) => this.#show(inboxFeed, item, item.unread, keyOf(item)));
     client.on("publication", (item) => this.#show(topicFeed, item, false, keyOf(item)));
-    client.on("unread", ({ count, read }) => this.#unreadChanged(count, read));
+    client.on("marks", ({ unread, changed }) => this.#marked(unread, changed));
+    client.on("withdrawn", (item) => topicFeed.mark(keyOf(item), { unread: false, withdrawn: true }));
     client.on("subscribed", ({ topic, arrival }) => void this.#subscribed(client, topic, arrival === "first"));
     client.on("recovered", ({ topic, count }) => this.#recovered(topic, count, false));
     client.on("resync", ({ topic, count }) => this.#recovered(topic, count, true));
@@ -118,7 +119,7 @@ export class Pane {
     this.#root.setAttribute("aria-label", user);
     inboxFeed.say(`Nothing for ${user} yet.`);
     topicFeed.say(`Nothing in ${this.topic} yet.`);
-    this.#unreadChanged(0, []);
+    this.#marked(0, []);
     this.#say(CALM, "calm");
     client.subscribe(this.topic);
     client.connect();
@@ -176,11 +177,10 @@ export class Pane {
     const feed = topic === "inbox" ? this.#parts.inboxFeed : this.#parts.topicFeed;
     if (topic !== "inbox") void client.presence(topic).then((all) => topic === this.topic && this.#parts.people.set(all), ignore);
     if (!first) return;
-    const { publications, epoch } = await client.history(topic, { limit: EARLIER, reverse: true }).catch(() => ({ publications: [], epoch: "" }));
+    const earlier = topic === "inbox" ? listed(client) : remembered(client, topic);
+    const items = await earlier.catch(() => []);
     if (client !== this.#client || (topic !== "inbox" && topic !== this.topic)) return;
-    for (const { data, offset, removed } of publications) {
-      if (!removed) feed.add({ ...describe(data), key: `${epoch}:${offset}`, took: null, how: "earlier", unread: false });
-    }
+    for (const { data, ...item } of items) feed.add({ ...describe(data), ...item, took: null, how: "earlier" });
   }
 
   /**
@@ -214,15 +214,20 @@ export class Pane {
   }
 
   /**
-   * @param {number} count
-   * @param {string[]} read
+   * @param {number} unread
+   * @param {import("../client/marks.js").Marked[]} changed
    */
-  #unreadChanged(count, read) {
+  #marked(unread, changed) {
     const { badge, markAll, inboxFeed } = this.#parts;
-    inboxFeed.markRead(read);
-    badge.textContent = String(count);
-    badge.setAttribute("aria-label", `${count} unread`);
-    badge.hidden = markAll.hidden = count === 0;
+    for (const { offset, read, withdrawn } of changed) inboxFeed.mark(keyOf({ epoch: this.#client.inbox.epoch, offset }), { unread: !read, withdrawn });
+    badge.textContent = String(unread);
+    badge.setAttribute("aria-label", `${unread} unread`);
+    badge.hidden = markAll.hidden = unread === 0;
+  }
+
+  /** @param {number} [offset] all, when left out */
+  #markRead(offset) {
+    this.#client.inbox.read(offset === undefined ? undefined : [offset]).catch((error) => this.#say(`Not marked: ${error.message}.`, "lost"));
   }
 
   // The plug --------------------------------------------------------------------------------------------------------
@@ -247,9 +252,34 @@ export class Pane {
   }
 }
 
-/** @param {Arrived} item */
+/** @param {{epoch: string, offset: number}} item */
 function keyOf({ epoch, offset }) {
   return offset === 0 ? "" : `${epoch}:${offset}`;
+}
+
+/** @param {string} key */
+function offsetOf(key) {
+  return Number(key.slice(key.lastIndexOf(":") + 1));
+}
+
+/**
+ * What came to the inbox earlier.
+ * @param {Tocsin} client
+ */
+async function listed(client) {
+  const { items, epoch } = await client.inbox.list({ limit: EARLIER });
+  return items.map(({ offset, read, notification }) => ({ data: notification, key: keyOf({ epoch, offset }), unread: !read }));
+}
+
+/**
+ * What was said in a topic earlier.
+ * @param {Tocsin} client
+ * @param {string} topic
+ */
+async function remembered(client, topic) {
+  const { publications, epoch } = await client.history(topic, { limit: EARLIER, reverse: true });
+  const left = publications.filter(({ removed }) => !removed);
+  return left.map(({ data, offset = 0 }) => ({ data, key: keyOf({ epoch, offset }), unread: false }));
 }
 
 function ignore() {
