@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import unquote
 
 from bus.partition import balanced_tags, partition_of
 
@@ -20,6 +21,11 @@ _ESCAPES = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
 def escape(name: str) -> str:
     """A name that can stand between colons: injective, and free of braces, which would move the hash tag."""
     return name if name.isalnum() else name.translate(_ESCAPES)
+
+
+def unescape(part: str) -> str:
+    """The name that `escape` made this of."""
+    return unquote(part) if "%" in part else part
 
 
 def inbox_of(user: str) -> str:
@@ -229,6 +235,10 @@ class Keys:
     def ticket(self, ticket: str) -> str:
         """String with TTL: what a single-use ticket stands for (hashed name, never the ticket itself)."""
         return ":".join((self.prefix, "ticket", escape(ticket)))
+
+    def worker_bell(self, worker: str) -> str:
+        """List with TTL: partitions in which somebody set a timer that is due before all others of it."""
+        return ":".join((self.prefix, "{worker-" + escape(worker) + "}", "bell"))
 
     @property
     def nodes(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.keys import INBOX, Keys, escape, inbox_of
+from bus.keys import INBOX, Keys, escape, inbox_of, unescape
 from bus.partition import SLOTS, crc16, partition_of
 
 KEYS = Keys("tocsin", 8)
@@ -56,7 +56,7 @@ def all_keys(name: str, partition: int) -> list[tuple[tuple[str, ...], str]]:
     node = [(("node", kind, name), make(KEYS, name)) for kind, make in OF_NODE.items()]
     other = [(("ticket", name), KEYS.ticket(name)), (("idempotency", name), KEYS.idempotency(name))]
     fixed = [(("nodes",), KEYS.nodes), (("workers",), KEYS.workers), (("installation",), KEYS.installation)]
-    fixed += [(("demo_feed",), KEYS.demo_feed)]
+    fixed += [(("demo_feed",), KEYS.demo_feed), (("bell", name), KEYS.worker_bell(name))]
     return own + event + topic + inbox + node + other + fixed
 
 
@@ -71,6 +71,7 @@ def test_keys_are_injective(name: str, other: str, partition: int, other_partiti
 def test_escaping_is_injective_and_leaves_nothing_that_means_something(name: str, other: str) -> None:
     assert (escape(name) == escape(other)) == (name == other)
     assert not set(":{}") & set(escape(name))
+    assert unescape(escape(name)) == name
 
 
 @given(NAMES, NAMES, st.integers(0, 7))
