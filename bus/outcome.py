@@ -29,10 +29,11 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """The other side asks for less; counts no attempt."""
+    """The other side asks for less, or is known to be away; counts no attempt."""
 
     after: float
     scope: Scope
+    reason: str = "throttled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +69,38 @@ class Unavailable:
     reason: str
 
 
-Outcome = Done | Retry | Throttled | Gone | Rejected | Misconfigured | Expired | Unavailable
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """It is not needed any more: acked, read or withdrawn."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """It may not or cannot be done for this person: a preference, no target."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not now: to be asked again in `after` seconds; counts no attempt."""
+
+    after: float
+    reason: str
+
+
+Outcome = (
+    Done
+    | Retry
+    | Throttled
+    | Gone
+    | Rejected
+    | Misconfigured
+    | Expired
+    | Unavailable
+    | Cancelled
+    | Skipped
+    | Deferred
+)

@@ -6,11 +6,26 @@ from typing import get_args
 
 import pytest
 
-from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected, Retry, Scope, Throttled, Unavailable
+from bus.outcome import (
+    Cancelled,
+    Deferred,
+    Done,
+    Expired,
+    Gone,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Retry,
+    Scope,
+    Skipped,
+    Throttled,
+    Unavailable,
+)
 
 
 def test_the_set_is_closed() -> None:
-    assert set(get_args(Outcome)) == {Done, Retry, Throttled, Gone, Rejected, Misconfigured, Expired, Unavailable}
+    from_senders = {Done, Retry, Throttled, Gone, Rejected, Misconfigured, Expired, Unavailable}
+    assert set(get_args(Outcome)) == from_senders | {Cancelled, Skipped, Deferred}
 
 
 def test_they_are_values() -> None:

@@ -6,8 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected, Retry, Scope, Throttled, Unavailable
-from bus.policy import FANOUT, Ack, Bury, Defer, Pause, RetryPolicy
+from bus.outcome import (
+    Cancelled,
+    Deferred,
+    Done,
+    Expired,
+    Gone,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Retry,
+    Scope,
+    Skipped,
+    Throttled,
+    Unavailable,
+)
+from bus.policy import FANOUT, SENDERS, Ack, Bury, Defer, Pause, RetryPolicy
 
 POLICY = RetryPolicy(delays=(1.0, 10.0), jitter=0.2, pause=60.0, outage=0.5)
 CHANCES = st.floats(0.0, 1.0)
@@ -20,6 +34,9 @@ ATTEMPTS = st.integers(1, 100)
         (Done(), Ack()),
         (Gone("unsubscribed"), Ack()),
         (Expired(), Ack()),
+        (Cancelled("read"), Ack()),
+        (Skipped("no target"), Ack()),
+        (Deferred(3600.0, "quiet hours"), Defer(3600.0, counted=False)),
         (Rejected("no such template"), Bury("no such template")),
         (Throttled(7.0, Scope.CHANNEL), Defer(7.0, counted=False)),
         (Misconfigured("no key"), Pause(60.0, "no key")),
@@ -61,6 +78,42 @@ def test_waits_vary_by_a_fifth_and_never_undercut_what_was_asked(
 
 def test_the_worker_gives_an_entry_about_two_seconds() -> None:
     assert sum(FANOUT.delays) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "lapsed"),
+    [
+        (Retry("timeout"), "timeout"),
+        (Throttled(1.0, Scope.ENDPOINT), "throttled"),
+        (Deferred(2.0, "quiet hours"), "quiet hours"),
+    ],
+)
+def test_what_could_only_be_tried_too_late_is_given_up_now(outcome: Outcome, lapsed: str) -> None:
+    assert isinstance(POLICY.settle(outcome, 1, 0.5, left=2.1), Defer)
+    assert POLICY.settle(outcome, 1, 0.5, left=1.0) == Ack(lapsed)
+
+
+@given(st.sampled_from(sorted(SENDERS)), CHANCES, st.floats(0.0, 1e7))
+def test_a_job_is_settled_within_its_attempts_and_its_time(channel: str, chance: float, left: float) -> None:
+    policy, waited = SENDERS[channel], 0.0
+    for attempt in range(1, len(policy.delays) + 2):
+        settled = policy.settle(Retry("x"), attempt, chance, left - waited)
+        if not isinstance(settled, Defer):
+            assert settled in (Bury("x"), Ack("x"))
+            return
+        waited += settled.delay
+        assert waited < left
+    pytest.fail("tried for ever")
+
+
+def test_each_channel_gives_up_when_its_providers_documents_say() -> None:
+    assert {channel: len(policy.delays) + 1 for channel, policy in SENDERS.items()} == {
+        "push": 7,
+        "email": 8,
+        "sms": 4,
+        "webhook": 10,
+    }
+    assert sum(SENDERS["webhook"].delays) == pytest.approx(75 * 3600 + 35 * 60 + 5)
 
 
 def test_an_outcome_that_nobody_knows_is_a_bug() -> None:

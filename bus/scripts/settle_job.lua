@@ -1,0 +1,65 @@
+-- Settle a job by itself: finish it, put it off or bury it; and tell the person's trail, the counts and the device.
+--
+-- KEYS  1 lease, 2 jobs, 3 later, 4 dead, 5 trail, 6 devices, then the counts of each event it was about
+-- ARGV  1 owner, 2 fencing number, 3 group, 4 entry id, 5 "ack", "defer" or "bury",
+--       6 reason ("" none), 7 attempts counted so far, 8 wait (ms, of defer), 9 most dead letters kept (of bury),
+--       10 channel, 11 kind for the trail ("" tells it nothing), 12 state to count ("" none), 13 ttl of trail and
+--       counts (s), 14 device ("" none), 15 the device as it was read, 16 the device as it is now ("" unchanged),
+--       then the escaped reference of each event
+-- Returns  1; 0 when the job was settled already (nothing is done); or the error FENCED when the lease is lost
+-- Atomic because a crash within would lose the job, make two of it, or tell what did not happen. A repeat after a lost
+-- reply finds the job acknowledged and does nothing.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ' ' .. ARGV[2] then return redis.error_reply('FENCED lease lost') end
+local id, what, reason, attempts = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+if redis.call('XACK', KEYS[2], ARGV[3], id) == 0 then return 0 end
+local job = redis.call('XRANGE', KEYS[2], id, id)[1]
+redis.call('XDEL', KEYS[2], id)
+
+-- `n` attempts, `w` why it waits; the rest of the job as it is.
+local function renewed()
+  local out = {}
+  for i = 1, #job[2], 2 do
+    if job[2][i] ~= 'n' and job[2][i] ~= 'w' then
+      out[#out + 1] = job[2][i]
+      out[#out + 1] = job[2][i + 1]
+    end
+  end
+  for _, part in ipairs({'n', attempts, 'w', reason}) do out[#out + 1] = part end
+  return out
+end
+
+if job and what == 'defer' then
+  local time = redis.call('TIME')
+  local due = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[8]
+  redis.call('ZADD', KEYS[3], string.format('%.0f', due), cmsgpack.pack(renewed()))
+elseif job and what == 'bury' then
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[9], '*', 'queue', 'jobs:' .. ARGV[10], 'entry', id,
+    'reason', reason, 'attempts', attempts, unpack(job[2]))
+end
+
+local channel, kind, state, ttl = ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+local function tell(told, why)
+  for i = 17, #ARGV do
+    redis.call('XADD', KEYS[5], 'MAXLEN', '~', 4000, '*', 'e', ARGV[i], 'k', told, 'c', channel, 'r', why, 'n', attempts)
+  end
+  redis.call('EXPIRE', KEYS[5], ttl)
+end
+if kind ~= '' then tell(kind, reason) end
+if state ~= '' then
+  for i = 7, #KEYS do
+    redis.call('HINCRBY', KEYS[i], channel .. ':' .. state, 1)
+    if redis.call('TTL', KEYS[i]) < 0 then redis.call('EXPIRE', KEYS[i], ttl) end
+  end
+end
+
+-- A device that registered again, or was changed, while the job was worked keeps what it is now.
+if ARGV[16] ~= '' and redis.call('HGET', KEYS[6], ARGV[14]) == ARGV[15] then
+  redis.call('HSET', KEYS[6], ARGV[14], ARGV[16])
+  if state == 'gone' then
+    for _, other in ipairs(redis.call('HVALS', KEYS[6])) do
+      if cjson.decode(other).state ~= 'gone' then return 1 end
+    end
+    tell('failed', 'no device is left')
+  end
+end
+return 1
