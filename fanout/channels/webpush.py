@@ -1,0 +1,86 @@
+"""Web Push: a message encrypted for one browser and handed to that browser's push service, wherever that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from secrets import token_bytes
+from typing import Any, Final, Self
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+
+from bus import ece
+from bus.clock import Clock
+from bus.ece import SALT_BYTES, Unreadable, encrypt
+from bus.outcome import Done, Expired, Outcome, Rejected
+from fanout.channels.delivery import Delivery
+from fanout.channels.http import Answer, Http, url_fault
+from fanout.channels.push import parcel, told, unanswered
+from fanout.channels.table import Table
+from fanout.channels.vapid import Vapid, origin_of
+from fanout.channels.webpush_wire import HOSTS, admitted, content, headers, verdict
+
+TIMEOUT: Final = 20.0
+KNOWN: Final = ("vapid_key", "subject", "hosts", "timeout", "connections")
+
+
+class WebPush:
+    """One VAPID identity at every push service. `hosts`: where endpoints may lead."""
+
+    def __init__(self, name: str, http: Http, clock: Clock, vapid: Vapid, hosts: tuple[str, ...], *, tls: bool) -> None:
+        self.name = name
+        self._http, self._clock, self._vapid, self._hosts, self._tls = http, clock, vapid, hosts, tls
+
+    @classmethod
+    def from_settings(cls, name: str, table: Mapping[str, Any], clock: Clock, *, allow_private: bool) -> Self:
+        """From `[deliver.webpush.NAME]`: `vapid_key` and `subject`, and maybe `hosts`. Raises `BadSetting`."""
+        given = Table(f"deliver.webpush.{name}", table, KNOWN)
+        vapid = Vapid.of(given.text("vapid_key"), given.text("subject"))
+        if isinstance(vapid, str):
+            raise given.fault("vapid_key", f"or subject: {vapid}")
+        http = Http(
+            allow_private=allow_private,
+            timeout=given.number("timeout", TIMEOUT, 1, 60),
+            connections=given.whole("connections", 100, 1, 1_000),
+        )
+        return cls(name, http, clock, vapid, given.texts("hosts", HOSTS), tls=not allow_private)
+
+    async def send(self, delivery: Delivery) -> Outcome:
+        """See `Sender`."""
+        found = parcel(delivery, "webpush")
+        if isinstance(found, Rejected):
+            return found
+        now = self._clock.wall()
+        if delivery.expires_at is not None and now >= delivery.expires_at:
+            return Expired()
+        endpoint = found.target.target
+        if fault := self._fault(endpoint):
+            return Rejected(f"not sent: {fault}")
+        body = sealed(content(told(delivery, found.message)), found.target.keys)
+        if isinstance(body, Unreadable):
+            return Rejected(f"the subscription's {body.reason}")
+        origin = origin_of(endpoint)
+        authorization = self._vapid.authorization(origin, now)
+        answer = await self._http.post(endpoint, headers=headers(delivery, authorization, now), body=body)
+        if not isinstance(answer, Answer):
+            return unanswered(answer)
+        outcome = verdict(answer.status, answer.headers, self._clock.wall(), proven=self._vapid.proven(origin))
+        if isinstance(outcome, Done):
+            self._vapid.prove(origin)
+        return outcome
+
+    def _fault(self, endpoint: str) -> str | None:
+        if self._tls and (fault := url_fault(endpoint, https_only=True)):
+            return fault
+        return None if admitted(endpoint, self._hosts) else "the endpoint is at no push service that is known here"
+
+    async def close(self) -> None:
+        """See `Sender`."""
+        await self._http.close()
+
+
+def sealed(plaintext: bytes, keys: Mapping[str, str]) -> bytes | Unreadable:
+    """Encrypted for the browser whose keys these are, with a key and a salt of its own."""
+    to = ece.receiver(keys.get("p256dh", ""), keys.get("auth", ""))
+    if isinstance(to, Unreadable):
+        return to
+    return encrypt(plaintext, to, key=generate_private_key(SECP256R1()), salt=token_bytes(SALT_BYTES))
