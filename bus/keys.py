@@ -6,6 +6,7 @@ hub names it: `news:sport` is a topic, `@alice` is alice's inbox, which is a top
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
@@ -16,6 +17,9 @@ INBOX = "@"
 """First character of an inbox's topic name; producers cannot use it for a topic of theirs."""
 
 _ESCAPES = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
+
+_LITERAL = re.compile(r"[*?\[\]\\^-]")
+"""What means something in a glob."""
 
 
 def escape(name: str) -> str:
@@ -55,6 +59,14 @@ class Keys:
     def tagged(self, partition: int, *parts: str) -> str:
         """A key of a partition."""
         return ":".join((_heads(self.prefix, self.partitions)[partition], *parts))
+
+    def pattern(self, *parts: str) -> str:
+        """A glob (as SCAN takes it) of the keys of all partitions that have these parts; `*` stands for any."""
+        return ":".join((_LITERAL.sub(r"\\\g<0>", self.prefix), "{*}", *parts))
+
+    def named(self, key: bytes) -> tuple[str, ...]:
+        """The parts of a key of a partition behind its tag, unescaped."""
+        return tuple(map(unescape, key.decode().removeprefix(self.prefix).split(":")[2:]))
 
     # The partition's own ----------------------------------------------------------------------------------------
 

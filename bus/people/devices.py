@@ -6,17 +6,35 @@ provider and target alone, so that whoever registers it last has it. Times are U
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import orjson
+
+from bus.ece import Unreadable, receiver
+from bus.event import Problem
+from bus.people.preferences import locale_fault, timezone_fault
 
 SUSPECT_AFTER: Final = 5
 """Failures in a row after which a device is suspect. It is still tried."""
 FORGET_AFTER: Final = 30 * 86_400
 """Seconds for which a device that is gone is remembered, so that one can see why."""
 MAX_REASON: Final = 100
+PROVIDERS: Final = ("webpush", "fcm", "apns")
+ENVIRONMENTS: Final = ("prod", "sandbox")
+MAX_ENDPOINT: Final = 2_048
+MEMBERS: Final = ("provider", "target", "keys", "app", "environment", "locale", "timezone")
+_TOKEN: Final = {
+    "fcm": re.compile(r"[!-~]{16,4096}", re.ASCII),
+    "apns": re.compile(r"([0-9A-Fa-f]{2}){16,100}", re.ASCII),
+}
+_ENDPOINT: Final = re.compile(r"[!-~]+", re.ASCII)
+_APP: Final = re.compile(r"[A-Za-z0-9._:-]{1,155}", re.ASCII)
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class State(Enum):
@@ -62,14 +80,14 @@ class Device:
     id: str
     provider: str
     """webpush, fcm or apns."""
-    target: str
+    target: str = field(repr=False)
     """Endpoint (Web Push) or token."""
-    keys: str = ""
+    keys: str = field(default="", repr=False)
     """Web Push: JSON with `p256dh` and `auth`; else empty."""
     app: str = ""
     """APNs: the topic, which is the app's bundle id; else what the app calls itself."""
-    environment: str = "production"
-    """APNs: production or sandbox."""
+    environment: str = ""
+    """APNs: prod or sandbox; empty: the provider's own default."""
     locale: str | None = None
     timezone: str | None = None
     created_at: float = 0.0
@@ -133,3 +151,105 @@ class Device:
         """For people: everything but the target and its keys."""
         raw = asdict(self) | {"state": self.state.value}
         return {name: value for name, value in raw.items() if value is not None and name not in ("target", "keys")}
+
+
+# Registering -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What an app tells of its device; the fields are those of `Device`."""
+
+    provider: str
+    target: str = field(repr=False)
+    keys: str = field(default="", repr=False)
+    app: str = ""
+    environment: str = ""
+    locale: str | None = None
+    timezone: str | None = None
+
+    def onto(self, old: Device | None, id: str, now: float) -> Device:
+        """The device after this registration; `old` is what was known of it."""
+        told = {f.name: getattr(self, f.name) for f in fields(self)}
+        if old is None:
+            return Device(id, **told, created_at=now, last_registered_at=now)
+        return replace(old.registered(now), **told)
+
+
+def parse(raw: object) -> Registration | tuple[Problem, ...]:
+    """Decoded JSON to a registration, or every fault of it. Never quotes a value.
+
+    `{"provider": "webpush", "target": endpoint, "keys": {"p256dh", "auth"}}`, or `{"provider": "fcm" or "apns",
+    "target": token}`; all may have `app`, `environment`, `locale`, `timezone`.
+    """
+    if not isinstance(raw, Mapping):
+        return (Problem("", "must be a JSON object"),)
+    provider = raw.get("provider")
+    if provider not in PROVIDERS:
+        return (Problem("/provider", f"must be one of {', '.join(PROVIDERS)}"),)
+    problems = [
+        Problem(f"/{name}", fault)
+        for name, fault in (
+            ("target", _target_fault(provider, raw.get("target"))),
+            ("keys", _keys_fault(provider, raw.get("keys"))),
+            ("app", _app_fault(raw.get("app"))),
+            ("environment", _environment_fault(raw.get("environment"))),
+            ("locale", raw.get("locale") and locale_fault(raw["locale"])),
+            ("timezone", raw.get("timezone") and timezone_fault(raw["timezone"])),
+        )
+        if fault
+    ]
+    if not raw.keys() <= set(MEMBERS):
+        problems.append(Problem("", f"must have no members but {', '.join(MEMBERS)}"))
+    if problems:
+        return tuple(problems)
+    keys = orjson.dumps({name: raw["keys"][name] for name in ("p256dh", "auth")}).decode() if raw.get("keys") else ""
+    plain = (raw.get("app") or "", raw.get("environment") or "")
+    return Registration(provider, raw["target"], keys, *plain, raw.get("locale") or None, raw.get("timezone") or None)
+
+
+def _target_fault(provider: str, raw: object) -> str | None:
+    if provider == "webpush":
+        return (
+            None
+            if _is_endpoint(raw)
+            else "must be the endpoint of a push subscription: a URL that begins with https://"
+        )
+    fine = isinstance(raw, str) and _TOKEN[provider].fullmatch(raw)
+    return None if fine else f"must be a registration token of {provider}"
+
+
+def _is_endpoint(raw: object) -> bool:
+    if not isinstance(raw, str) or len(raw) > MAX_ENDPOINT or not _ENDPOINT.fullmatch(raw):
+        return False
+    try:
+        parts = urlsplit(raw)
+        _ = parts.port
+    except ValueError:  # an address in brackets that is none; a port that is no number
+        return False
+    if parts.username is not None or parts.password is not None or not parts.hostname:
+        return False
+    # Without TLS only to this machine, as browsers have it for their own push service in tests.
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+
+
+def _keys_fault(provider: str, raw: object) -> str | None:
+    if provider != "webpush":
+        return None if raw is None else "is for webpush alone"
+    if (
+        not isinstance(raw, Mapping)
+        or set(raw) != {"p256dh", "auth"}
+        or not all(isinstance(v, str) for v in raw.values())
+    ):
+        return "must be an object with p256dh and auth, as PushSubscription.toJSON() gives it"
+    found = receiver(raw["p256dh"], raw["auth"])
+    return f"does not hold what it should: {found.reason}" if isinstance(found, Unreadable) else None
+
+
+def _app_fault(raw: object) -> str | None:
+    fine = raw in (None, "") or (isinstance(raw, str) and _APP.fullmatch(raw))
+    return None if fine else "must be the name of an app: letters, digits and . _ : -"
+
+
+def _environment_fault(raw: object) -> str | None:
+    return None if raw in (None, "", *ENVIRONMENTS) else f"must be one of {', '.join(ENVIRONMENTS)}"
