@@ -10,7 +10,7 @@ import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from bus.outcome import Outcome, Rejected, Retry, Unavailable
 from fanout.channels.delivery import Delivery, Push, PushTarget
@@ -95,5 +95,3 @@ def unanswered(result: Unreached | Broken | Forbidden) -> Outcome:
             return Retry(reason)
         case Forbidden(reason):
             return Rejected(f"not sent: {reason}")
-        case _:
-            assert_never(result)

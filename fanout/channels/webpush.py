@@ -8,16 +8,15 @@ from typing import Any, Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
-from bus import ece
 from bus.clock import Clock
-from bus.ece import SALT_BYTES, Unreadable, encrypt
+from bus.ece import AUTH_BYTES, SALT_BYTES, Receiver, Unreadable, encrypt, from_text
 from bus.outcome import Done, Expired, Outcome, Rejected
 from fanout.channels.delivery import Delivery
-from fanout.channels.http import Answer, Http, url_fault
+from fanout.channels.http import Answer, Http
 from fanout.channels.push import parcel, told, unanswered
 from fanout.channels.table import Table
-from fanout.channels.vapid import Vapid, origin_of
-from fanout.channels.webpush_wire import HOSTS, admitted, content, headers, verdict
+from fanout.channels.vapid import Vapid
+from fanout.channels.webpush_wire import HOSTS, content, headers, service_of, verdict
 
 TIMEOUT: Final = 20.0
 KNOWN: Final = ("vapid_key", "subject", "hosts", "timeout", "connections")
@@ -26,9 +25,11 @@ KNOWN: Final = ("vapid_key", "subject", "hosts", "timeout", "connections")
 class WebPush:
     """One VAPID identity at every push service. `hosts`: where endpoints may lead."""
 
-    def __init__(self, name: str, http: Http, clock: Clock, vapid: Vapid, hosts: tuple[str, ...], *, tls: bool) -> None:
+    def __init__(
+        self, name: str, http: Http, clock: Clock, vapid: Vapid, hosts: tuple[str, ...], *, https_only: bool
+    ) -> None:
         self.name = name
-        self._http, self._clock, self._vapid, self._hosts, self._tls = http, clock, vapid, hosts, tls
+        self._http, self._clock, self._vapid, self._hosts, self._https_only = http, clock, vapid, hosts, https_only
 
     @classmethod
     def from_settings(cls, name: str, table: Mapping[str, Any], clock: Clock, *, allow_private: bool) -> Self:
@@ -42,7 +43,7 @@ class WebPush:
             timeout=given.number("timeout", TIMEOUT, 1, 60),
             connections=given.whole("connections", 100, 1, 1_000),
         )
-        return cls(name, http, clock, vapid, given.texts("hosts", HOSTS), tls=not allow_private)
+        return cls(name, http, clock, vapid, given.texts("hosts", HOSTS), https_only=not allow_private)
 
     async def send(self, delivery: Delivery) -> Outcome:
         """See `Sender`."""
@@ -53,25 +54,21 @@ class WebPush:
         if delivery.expires_at is not None and now >= delivery.expires_at:
             return Expired()
         endpoint = found.target.target
-        if fault := self._fault(endpoint):
-            return Rejected(f"not sent: {fault}")
-        body = sealed(content(told(delivery, found.message)), found.target.keys)
+        origin = service_of(endpoint, self._hosts, https_only=self._https_only)
+        if origin is None:
+            return Rejected("not sent: the endpoint is at no push service that is known here")
+        said = told(delivery, found.message)
+        body = sealed(content(said), found.target.keys)
         if isinstance(body, Unreadable):
-            return Rejected(f"the subscription's {body.reason}")
-        origin = origin_of(endpoint)
-        authorization = self._vapid.authorization(origin, now)
-        answer = await self._http.post(endpoint, headers=headers(delivery, authorization, now), body=body)
+            return Rejected(f"the subscription's keys are unusable: {body.reason}")
+        sent = headers(delivery, said["tag"], self._vapid.authorization(origin, now), now)
+        answer = await self._http.post(endpoint, headers=sent, body=body)
         if not isinstance(answer, Answer):
             return unanswered(answer)
         outcome = verdict(answer.status, answer.headers, self._clock.wall(), proven=self._vapid.proven(origin))
         if isinstance(outcome, Done):
             self._vapid.prove(origin)
         return outcome
-
-    def _fault(self, endpoint: str) -> str | None:
-        if self._tls and (fault := url_fault(endpoint, https_only=True)):
-            return fault
-        return None if admitted(endpoint, self._hosts) else "the endpoint is at no push service that is known here"
 
     async def close(self) -> None:
         """See `Sender`."""
@@ -80,7 +77,9 @@ class WebPush:
 
 def sealed(plaintext: bytes, keys: Mapping[str, str]) -> bytes | Unreadable:
     """Encrypted for the browser whose keys these are, with a key and a salt of its own."""
-    to = ece.receiver(keys.get("p256dh", ""), keys.get("auth", ""))
-    if isinstance(to, Unreadable):
-        return to
-    return encrypt(plaintext, to, key=generate_private_key(SECP256R1()), salt=token_bytes(SALT_BYTES))
+    public, auth = from_text(keys.get("p256dh", "")), from_text(keys.get("auth", ""))
+    if public is None or auth is None or len(auth) != AUTH_BYTES:
+        return Unreadable("they are not of their form")
+    return encrypt(
+        plaintext, Receiver(public, auth), key=generate_private_key(SECP256R1()), salt=token_bytes(SALT_BYTES)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,8 +12,9 @@ import orjson
 from bus.ece import MAX_PLAINTEXT
 from bus.outcome import Done, Gone, Misconfigured, Outcome, Rejected, Retry, Scope, Throttled
 from fanout.channels.delivery import Delivery
-from fanout.channels.push import THROTTLE, tag_of
+from fanout.channels.push import THROTTLE
 from fanout.channels.retry_after import retry_after
+from fanout.channels.vapid import origin_of
 
 HOSTS: Final = (
     "fcm.googleapis.com",
@@ -40,7 +42,7 @@ def content(said: Mapping[str, Any]) -> bytes:
     return orjson.dumps({"id": said["id"], "tag": said["tag"], "thin": True})
 
 
-def headers(delivery: Delivery, authorization: str, now: float) -> dict[str, str]:
+def headers(delivery: Delivery, tag: str, authorization: str, now: float) -> dict[str, str]:
     """Of a push request (RFC 8030 §5). `now`: Unix time in seconds."""
     return {
         "Authorization": authorization,
@@ -48,17 +50,32 @@ def headers(delivery: Delivery, authorization: str, now: float) -> dict[str, str
         "Content-Type": "application/octet-stream",
         "TTL": str(delivery.lifetime(now, MAX_TTL)),
         "Urgency": delivery.event.priority,
-        "Topic": tag_of(delivery.collapse),
+        "Topic": tag,
     }
 
 
-def admitted(endpoint: str, hosts: tuple[str, ...]) -> bool:
-    """Whether an endpoint, which comes from outside, leads to one of these hosts; `*.x` stands for all below x."""
+def service_of(endpoint: str, hosts: tuple[str, ...], *, https_only: bool) -> str | None:
+    """Origin of the push service where an endpoint is, or None where it is at none of these hosts.
+
+    Endpoints come from outside. `*.x` stands for all hosts below x.
+    """
+    end = endpoint.find("/", len("https://"))
+    # All before the path is the same for everyone whose browser is of one maker.
+    return _service(endpoint[:end], hosts, https_only) if end > 0 else None
+
+
+@lru_cache(maxsize=1_024)
+def _service(front: str, hosts: tuple[str, ...], https_only: bool) -> str | None:
     try:
-        host = urlsplit(endpoint).hostname or ""
+        parts = urlsplit(front)
+        origin = origin_of(front)
     except ValueError:
-        return False
-    return any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in hosts)
+        return None
+    if parts.scheme not in (("https",) if https_only else ("https", "http")) or "@" in parts.netloc:
+        return None
+    host = parts.hostname or ""
+    known = any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in hosts)
+    return origin if known else None
 
 
 def verdict(status: int, found: Mapping[str, str], now: float, *, proven: bool) -> Outcome:

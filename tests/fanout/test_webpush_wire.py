@@ -13,7 +13,7 @@ from bus.ece import MAX_PLAINTEXT
 from bus.event import Event
 from bus.outcome import Done, Gone, Misconfigured, Outcome, Rejected, Retry, Scope, Throttled
 from fanout.channels.delivery import Delivery, Push, PushTarget
-from fanout.channels.webpush_wire import HOSTS, MAX_TTL, admitted, content, headers, verdict
+from fanout.channels.webpush_wire import HOSTS, MAX_TTL, content, headers, service_of, verdict
 
 NOW = 1_800_000_000.0
 
@@ -71,7 +71,7 @@ def test_the_time_that_a_service_asks_for_is_kept() -> None:
 
 
 def test_the_headers_of_a_request() -> None:
-    assert headers(delivery(NOW + 60, collapse_key="k", priority="high"), "vapid t=a, k=b", NOW) == {
+    assert headers(delivery(NOW + 60, priority="high"), "k", "vapid t=a, k=b", NOW) == {
         "Authorization": "vapid t=a, k=b",
         "Content-Encoding": "aes128gcm",
         "Content-Type": "application/octet-stream",
@@ -79,7 +79,7 @@ def test_the_headers_of_a_request() -> None:
         "Urgency": "high",
         "Topic": "k",
     }
-    assert headers(delivery(), "", NOW)["TTL"] == str(MAX_TTL)
+    assert headers(delivery(), "", "", NOW)["TTL"] == str(MAX_TTL)
 
 
 @given(st.text(max_size=5_000), st.text(max_size=128))
@@ -96,21 +96,34 @@ def test_what_does_not_fit_goes_out_thin() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "known"),
+    ("endpoint", "origin"),
     [
-        ("https://fcm.googleapis.com/fcm/send/abc", True),
-        ("https://FCM.googleapis.com/wp/abc", True),
-        ("https://updates.push.services.mozilla.com/wpush/v2/abc", True),
-        ("https://wns2-par02p.notify.windows.com/w/?token=abc", True),
-        ("https://web.push.apple.com/abc", True),
-        ("https://push.apple.com/abc", False),
-        ("https://evilfcm.googleapis.com/x", False),
-        ("https://fcm.googleapis.com.evil.example/x", False),
-        ("https://evil.example/fcm.googleapis.com", False),
-        ("https://fcm.googleapis.com@evil.example/", False),
-        ("https://[::1/x", False),
-        ("", False),
+        ("https://fcm.googleapis.com/fcm/send/abc", "https://fcm.googleapis.com"),
+        ("https://FCM.googleapis.com:443/wp/abc", "https://fcm.googleapis.com"),
+        ("https://updates.push.services.mozilla.com/wpush/v2/abc", "https://updates.push.services.mozilla.com"),
+        ("https://wns2-par02p.notify.windows.com/w/?token=abc", "https://wns2-par02p.notify.windows.com"),
+        ("https://web.push.apple.com/abc", "https://web.push.apple.com"),
+        ("https://push.apple.com/abc", None),
+        ("http://fcm.googleapis.com/fcm/send/abc", None),
+        ("ftp://fcm.googleapis.com/fcm/send/abc", None),
+        ("https://user@fcm.googleapis.com/x", None),
+        ("https://evilfcm.googleapis.com/x", None),
+        ("https://fcm.googleapis.com.evil.example/x", None),
+        ("https://evil.example/fcm.googleapis.com", None),
+        ("https://fcm.googleapis.com@evil.example/", None),
+        ("https://evil.example?fcm.googleapis.com/", None),
+        ("https://evil.example#fcm.googleapis.com/", None),
+        ("https://evil.example\\@fcm.googleapis.com/", None),
+        ("https://fcm.googleapis.com:x/", None),
+        ("https://fcm.googleapis.com", None),
+        ("https://[::1/x", None),
+        ("", None),
     ],
 )
-def test_endpoints_of_the_services_there_are(endpoint: str, known: bool) -> None:
-    assert admitted(endpoint, HOSTS) is known
+def test_endpoints_of_the_services_there_are(endpoint: str, origin: str | None) -> None:
+    assert service_of(endpoint, HOSTS, https_only=True) == origin
+
+
+def test_where_it_is_allowed_plain_http_will_do() -> None:
+    found = service_of("http://127.0.0.1:9000/push/x", ("127.0.0.1",), https_only=False)
+    assert found == "http://127.0.0.1:9000"
