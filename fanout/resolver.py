@@ -90,7 +90,7 @@ def look(entry: Entry, partition: int, now: float) -> Event | Later | Outcome:
     if isinstance(event, Invalid):
         return Rejected(str(event))
     if event.at is not None and event.at > now and origin == entry.id:
-        return Later(event.at, origin, entry.fields)
+        return Later(event.at, origin, entry.fields, event.ref, event.at + (event.ttl or AT_ONCE))
     if now > max(accepted, event.at or 0.0) + (event.ttl or AT_ONCE):
         return Expired()
     return event

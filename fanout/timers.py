@@ -16,21 +16,25 @@ from bus.errors import BusError, Refused
 from bus.keys import Keys
 from bus.lease import Fenced, Lease
 from bus.outcome import Done, Outcome
-from bus.pipe import Pipe
+from bus.pipe import Call, Pipe
 
 BATCH: Final = 50
 LONGEST_WAIT: Final = 60.0
 """Redis's clock may be set while we wait, so it is asked this often."""
 OUTAGE: Final = 0.5
+NOTED: Final = 86_400_000
+"""How long it is known of a scheduled event, after its time is over, that there was one; in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """An entry whose event is due at Unix time `at`; `origin` is the id of the entry it first came in."""
+    """An entry whose event is due at Unix time `at` and over at `over`; `origin`: id of the entry it first came in."""
 
     at: float
     origin: str
     fields: Mapping[bytes, bytes]
+    ref: str
+    over: float
 
     @property
     def member(self) -> bytes:
@@ -43,17 +47,22 @@ class Timers:
     """The timers of one leased partition."""
 
     def __init__(self, pipe: Pipe, keys: Keys, lease: Lease) -> None:
-        self._pipe, self._lease = pipe, lease
+        self._pipe, self._lease, self._names = pipe, lease, keys
         p = lease.partition
         self._key = keys.timers(p)
         self._keys = (keys.lease(p), keys.events(p), self._key)
         self._changed = asyncio.Event()
 
     async def put_off(self, events: Sequence[Later]) -> list[Outcome]:
-        """Keep events until they are due; an outcome for each."""
-        replies = await self._pipe.asks(("ZADD", self._key, round(e.at * 1000), e.member) for e in events)
+        """Keep events until they are due, but for those that were withdrawn; an outcome for each."""
+        replies = await self._pipe.scripts(self._put_off(event) for event in events)
         self._changed.set()
         return [blame(reply) if isinstance(reply, BusError) else Done() for reply in replies]
+
+    def _put_off(self, event: Later) -> Call:
+        p, over = self._lease.partition, round(event.over * 1000)
+        names = (self._key, self._names.withdrawn(p, event.ref), self._names.body(p, event.ref))
+        return "put_off", names, (round(event.at * 1000), event.member, event.origin, over, NOTED)
 
     async def run(self) -> None:
         """Move what is due, for ever. Raises `Fenced` when the lease is over."""
