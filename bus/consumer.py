@@ -1,8 +1,10 @@
-"""The one loop that works a queue in order: take, handle, settle.
+"""The one loop that works a queue: take, handle, settle.
 
-An entry that itself fails is tried again while everything behind it waits, and buried with the reason when it keeps
-failing; a Redis that is away or full is waited for and held against nobody. This is the only place where an exception
-of any kind is caught: here it becomes the failure of the one entry that caused it.
+A queue in order is worked batch after batch: an entry that itself fails is tried again while everything behind it
+waits, and buried with the reason when it keeps failing. Given a window, the loop works many entries at once, each
+handled and settled by itself, so that a slow one holds nobody up. A Redis that is away or full is waited for and held
+against nobody. This is the only place where an exception of any kind is caught: here it becomes the failure of the one
+entry that caused it.
 """
 
 from __future__ import annotations
@@ -18,16 +20,19 @@ from typing import Final, Protocol
 
 from bus.codec import event_name
 from bus.errors import BusDown, BusError, Refused
-from bus.outcome import Done, Misconfigured, Outcome, Retry, Unavailable
+from bus.outcome import Done, Misconfigured, Outcome, Rejected, Retry, Unavailable
 from bus.policy import Defer, Pause, RetryPolicy
-from bus.queue import Batch, Entry, Queue
-from bus.settlement import Acked, Buried, Held, settle
+from bus.queue import Batch, Entry, Line
+from bus.settlement import Acked, Buried, Held, Settled
+from bus.window import Window
 
 Handler = Callable[[Sequence[Entry]], Awaitable[Sequence[Outcome]]]
 """Handles entries in order and says for each what came of it; fewer outcomes than entries: the rest was not tried."""
 
 NOT_ALLOWED: Final = frozenset(("NOPERM", "NOAUTH", "WRONGPASS"))
 LONGEST_REST: Final = 5.0
+MOST_DEATHS: Final = 3
+"""So many workers may end over one entry before it is taken to be the cause."""
 
 log = logging.getLogger(__name__)
 
@@ -56,50 +61,117 @@ class QueueStats:
 
 
 class Consumer:
-    """Works one queue until `stop`."""
+    """Works one queue until `stop`; without a `window` in order."""
 
     def __init__(
         self,
-        queue: Queue,
+        queue: Line,
         handler: Handler,
         policy: RetryPolicy,
         bell: Doorbell,
         stats: QueueStats,
         *,
+        window: Window | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._queue, self._handler, self._policy, self._bell, self._stats = queue, handler, policy, bell, stats
+        self._window = window
         self._chance = chance
         self._stopping = asyncio.Event()
         self._outages = 0
         self._newest = "0-0"
+        self._wait: float | None = None
 
     def stop(self) -> None:
-        """End after the batch under way."""
+        """End after what is under way."""
         self._stopping.set()
         self._bell.ring()
 
     async def run(self) -> None:
-        """Work until stopped. Raises `Fenced` when the lease is over."""
+        """Work until stopped. Raises `Fenced` when the lease is over, with a window in a group of exceptions."""
+        if self._window is None:
+            await self._loop(self._batch)
+            return
+        window = self._window
+        async with asyncio.TaskGroup() as group:
+            await self._loop(lambda: self._many(window, group))
+
+    async def _loop(self, turn: Callable[[], Awaitable[bool]]) -> None:
         while not self._stopping.is_set():
-            if not await self._turn() and not self._stopping.is_set():
+            try:
+                more = await turn()
+            except BusError as error:
+                await self._wait_out(error)
+                continue
+            self._outages = 0
+            if not more and not self._stopping.is_set():
+                await self._until_more()
+
+    async def _until_more(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._wait):
                 await self._bell.wait(self._newest)
 
-    async def _turn(self) -> bool:
+    # In order ----------------------------------------------------------------------------------------------------
+
+    async def _batch(self) -> bool:
         """Take one batch and settle it; whether there may be more at once."""
-        try:
-            batch = await self._queue.take()
-            self._newest = batch.newest
-            if not batch.entries:
-                return False
-            held = await self._settle(batch, await self._outcomes(batch.entries))
-        except BusError as error:
-            await self._wait_out(error)
-            return True
-        self._outages = 0
+        batch = await self._take(self._queue.batch)
+        if not batch.entries:
+            return False
+        held = await self._settle(batch, await self._outcomes(batch.entries))
         if held is not None:
             await self._rest(held.settlement.delay)
         return held is not None or batch.pending or len(batch.entries) >= self._queue.batch
+
+    async def _take(self, room: int) -> Batch:
+        batch = await self._queue.take(room)
+        self._newest, self._wait = batch.newest, batch.wait
+        return batch
+
+    # Many at once ------------------------------------------------------------------------------------------------
+
+    async def _many(self, window: Window, group: asyncio.TaskGroup) -> bool:
+        """Begin as many as there is room for; whether there may be more at once."""
+        alone = self._queue.wary
+        room = await (window.reserve_all() if alone else window.reserve(self._queue.batch))
+        begun = 0
+        try:
+            if self._stopping.is_set():
+                return False
+            batch = await self._take(1 if alone else room)
+            for entry in batch.entries:
+                places = room if alone else 1
+                group.create_task(self._one(Batch((entry,)), window, places))
+                begun += places
+        finally:
+            window.release(room - begun)
+        return batch.pending or begun >= room
+
+    async def _one(self, batch: Batch, window: Window, places: int) -> None:
+        """Handle one entry and settle it, however long Redis is away: what is known of it must not be lost."""
+        try:
+            outcomes = await self._outcomes(batch.entries)
+            failures = 0
+            while not await self._settled(batch, outcomes, failures):
+                failures += 1
+        finally:
+            window.release(places)
+
+    async def _settled(self, batch: Batch, outcomes: Sequence[Outcome], failures: int) -> bool:
+        try:
+            held = await self._settle(batch, outcomes)
+        except BusError as error:
+            self._stats.bus_failures += 1
+            if isinstance(error, Refused) and not error.passing and error.code not in NOT_ALLOWED:
+                # Redis will say so again; the entry stays pending, for the next owner to try.
+                log.error("an entry cannot be settled", extra=self._place(batch.entries[0].id, error.code))
+                return True
+            await asyncio.sleep(self._backoff(failures))
+            return False
+        if held is not None:
+            self._bell.ring()
+        return True
 
     # Handling ----------------------------------------------------------------------------------------------------
 
@@ -118,6 +190,8 @@ class Consumer:
 
     async def _handle(self, entries: Sequence[Entry]) -> Sequence[Outcome]:
         """Outcomes of a batch; when it fails as a whole, of its entries one by one, to find the one to blame."""
+        if entries[0].deaths >= MOST_DEATHS:
+            return (Rejected(f"{entries[0].deaths} workers ended while they had it"),)
         try:
             return await self._handler(entries)
         except BusError as error:
@@ -136,43 +210,27 @@ class Consumer:
     # Settling ----------------------------------------------------------------------------------------------------
 
     async def _settle(self, batch: Batch, outcomes: Sequence[Outcome]) -> Held | None:
-        ids = [entry.id for entry in batch.entries]
-        settled = settle(ids, outcomes, batch.attempts, self._policy, self._chance())
-        if settled.steps:
-            fields = {entry.id: entry.fields for entry in batch.entries}
-            await self._queue.settle(settled.steps, fields)
-            for step in settled.steps:
-                self._tell(step, fields)
-        if settled.held is not None:
-            await self._hold(settled.held)
+        settled = await self._queue.settle(batch, outcomes, self._policy, self._chance())
+        self._tell(settled, {entry.id: entry.fields for entry in batch.entries})
         return settled.held
 
-    def _tell(self, step: Acked | Buried, fields: Mapping[str, Mapping[bytes, bytes]]) -> None:
-        if isinstance(step, Acked):
-            self._stats.acked += len(step.ids)
-            return
-        self._stats.buried += 1
-        log.warning(
-            "buried an entry",
-            extra={
-                "partition": self._queue.partition,
-                "position": step.id,
-                "event": event_name(fields[step.id]),
-                "reason": step.reason,
-            },
-        )
-
-    async def _hold(self, held: Held) -> None:
-        match held.settlement:
-            case Defer(_, counted):
+    def _tell(self, settled: Settled, fields: Mapping[str, Mapping[bytes, bytes]]) -> None:
+        for step in settled.steps:
+            match step:
+                case Acked(ids):
+                    self._stats.acked += len(ids)
+                case Buried(entry_id, reason):
+                    self._stats.buried += 1
+                    told = self._place(entry_id, reason) | {"event": event_name(fields[entry_id])}
+                    log.warning("buried an entry", extra=told)
+        match settled.held:
+            case Held(_, Defer()):
                 self._stats.retried += 1
-                if counted:
-                    await self._queue.attempt(held.id)
-            case Pause(delay, reason):
-                log.error(
-                    "a partition rests",
-                    extra={"partition": self._queue.partition, "seconds": delay, "reason": reason},
-                )
+            case Held(entry_id, Pause(delay, reason)):
+                log.error("a partition rests", extra=self._place(entry_id, reason) | {"seconds": delay})
+
+    def _place(self, entry_id: str, reason: str) -> dict[str, str | int | float]:
+        return {"partition": self._queue.partition, "position": entry_id, "reason": reason}
 
     # Waiting -----------------------------------------------------------------------------------------------------
 
@@ -180,8 +238,11 @@ class Consumer:
         if self._outages == 0 and not isinstance(error, BusDown):
             log.warning("waiting for Redis", extra={"partition": self._queue.partition, "reason": str(error)})
         self._stats.bus_failures += 1
-        await self._rest(min(LONGEST_REST, self._policy.outage * 2 ** min(self._outages, 10) / 4))
+        await self._rest(self._backoff(self._outages))
         self._outages += 1
+
+    def _backoff(self, failures: int) -> float:
+        return min(LONGEST_REST, self._policy.outage * 2.0 ** min(failures, 10) / 4)
 
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):

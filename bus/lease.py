@@ -28,10 +28,14 @@ class Lease:
 
 
 class Leases:
-    """Takes, keeps and gives back leases for one owner. `ttl` in seconds."""
+    """Takes, keeps and gives back leases for one owner. `ttl` in seconds.
 
-    def __init__(self, pipe: Pipe, keys: Keys, owner: str, ttl: float) -> None:
+    `channel`: leases of that channel's jobs, which are apart from those of the partitions themselves.
+    """
+
+    def __init__(self, pipe: Pipe, keys: Keys, owner: str, ttl: float, channel: str | None = None) -> None:
         self._pipe, self._keys, self._owner, self._ttl = pipe, keys, owner, int(ttl * 1000)
+        self._channel = channel
 
     async def hold(self, partitions: Iterable[int]) -> dict[int, Lease | None]:
         """Take or keep the leases of these partitions; None where another has it. Raises `BusError`.
@@ -39,9 +43,7 @@ class Leases:
         A lease that ran out before it was kept comes back with a new number: whatever worked under the old one is over.
         """
         wanted = tuple(partitions)
-        replies = await self._pipe.scripts(
-            ("lease", (self._keys.lease(p), self._keys.head(p)), (self._owner, self._ttl)) for p in wanted
-        )
+        replies = await self._pipe.scripts(("lease", self._places(p), (self._owner, self._ttl)) for p in wanted)
         held: dict[int, Lease | None] = {}
         for partition, reply in zip(wanted, replies, strict=True):
             if isinstance(reply, BusError):
@@ -51,5 +53,11 @@ class Leases:
 
     async def release(self, lease: Lease) -> bool:
         """Give a lease back; False when it was no longer ours. Raises `BusError`."""
-        key = self._keys.lease(lease.partition)
+        key, _ = self._places(lease.partition)
         return bool(await self._pipe.script("release", (key,), (lease.owner, lease.fence)))
+
+    def _places(self, partition: int) -> tuple[str, str]:
+        """Keys of a lease and of the hash that counts its fencing numbers."""
+        if self._channel is None:
+            return self._keys.lease(partition), self._keys.head(partition)
+        return self._keys.jobs_lease(partition, self._channel), self._keys.jobs_head(partition, self._channel)

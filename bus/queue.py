@@ -1,16 +1,18 @@
-"""A partition's ingest stream under a lease: take entries, and settle them. Everything here is fenced."""
+"""A partition's stream under a lease, worked in order: take entries, and settle them. Everything here is fenced."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from bus.errors import BusError, Refused
 from bus.keys import Keys
 from bus.lease import Fenced, Lease
+from bus.outcome import Outcome
 from bus.pipe import Arg, Call, Pipe, Reply
-from bus.settlement import Acked, Buried, Step
+from bus.policy import Defer, RetryPolicy
+from bus.settlement import Acked, Buried, Settled, Step, settle
 
 GROUP: Final = "fanout"
 LETTER: Final = (b"queue", b"entry", b"reason", b"attempts")
@@ -26,6 +28,8 @@ class Entry:
 
     id: str
     fields: Mapping[bytes, bytes]
+    deaths: int = 0
+    """How many workers ended while they had it. In an ordered queue nobody counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,29 @@ class Batch:
     """They had been taken before, so new ones may wait behind them."""
     newest: str = "0-0"
     """Id of the newest entry known: to wait for more is to wait for what comes after it."""
+    wait: float | None = None
+    """Seconds until there will be more of itself; None: only what is added."""
+
+
+class Line(Protocol):
+    """What the one loop works: a `Queue`, in order, or `bus.jobs.Jobs`, many at once."""
+
+    partition: int
+    batch: int
+    """Most entries at a time."""
+
+    @property
+    def wary(self) -> bool:
+        """Whether what comes next may end its worker, so that nothing else should be under way beside it."""
+
+    async def take(self, room: int) -> Batch:
+        """At most `room` of the next entries. Raises `Fenced`, `BusError`."""
+
+    async def settle(self, batch: Batch, outcomes: Sequence[Outcome], policy: RetryPolicy, chance: float) -> Settled:
+        """Do what the policy makes of the outcomes. Raises `Fenced`, `BusError`; it may be called again then.
+
+        Fewer outcomes than entries: the rest was not tried. `chance`: a random number from 0 to 1.
+        """
 
 
 class Queue:
@@ -68,21 +95,28 @@ class Queue:
         self._keys = (keys.lease(p), stream or keys.events(p), head or keys.head(p))
         self._dead_key = keys.dead(p)
 
-    async def take(self) -> Batch:
+    @property
+    def wary(self) -> bool:
+        """Never: what fails here is the head, and alone already."""
+        return False
+
+    async def take(self, room: int) -> Batch:
         """The next entries: the pending ones first. Raises `Fenced`, `BusError`."""
-        reply = await self._run([("take", self._keys, (*self._fence, GROUP, f"p{self.partition}", self.batch))])
+        reply = await self._run([("take", self._keys, (*self._fence, GROUP, f"p{self.partition}", room))])
         attempts, pending, newest, *entries = reply[0]
-        return Batch(tuple(_entry(raw) for raw in entries), attempts, bool(pending), newest.decode())
+        return Batch(tuple(read_entry(raw) for raw in entries), attempts, bool(pending), newest.decode())
 
-    async def settle(self, steps: Sequence[Step], fields: Mapping[str, Mapping[bytes, bytes]]) -> None:
-        """Acknowledge and bury, in this order; `fields` of the entries by id. Raises `Fenced`, `BusError`."""
-        await self._run([self._call(step, fields) for step in steps])
-
-    async def attempt(self, entry_id: str) -> int:
-        """Count a failure of the entry at the head. Raises `Fenced`, `BusError`."""
-        lease, _, head = self._keys
-        reply = await self._run([("attempt", (lease, head), (*self._fence, entry_id))])
-        return int(reply[0])
+    async def settle(self, batch: Batch, outcomes: Sequence[Outcome], policy: RetryPolicy, chance: float) -> Settled:
+        """Acknowledge and bury in order, up to the first that is not finished. Raises `Fenced`, `BusError`."""
+        ids = [entry.id for entry in batch.entries]
+        settled = settle(ids, outcomes, batch.attempts, policy, chance)
+        if settled.steps:
+            fields = {entry.id: entry.fields for entry in batch.entries}
+            await self._run([self._call(step, fields) for step in settled.steps])
+        if settled.held is not None and isinstance(how := settled.held.settlement, Defer) and how.counted:
+            lease, _, head = self._keys
+            await self._run([("attempt", (lease, head), (*self._fence, settled.held.id))])
+        return settled
 
     @property
     def _fence(self) -> tuple[str, int]:
@@ -98,13 +132,17 @@ class Queue:
                 return "bury", (*self._keys, self._dead_key), args
 
     async def _run(self, calls: Sequence[Call]) -> list[Reply]:
-        replies = await self._pipe.scripts(calls)
-        for reply in replies:
-            if isinstance(reply, Refused) and reply.code == "FENCED":
-                raise Fenced(f"partition {self.partition}")
-            if isinstance(reply, BusError):
-                raise reply
-        return replies
+        return fenced(await self._pipe.scripts(calls), self.partition)
+
+
+def fenced(replies: list[Reply], partition: int) -> list[Reply]:
+    """The replies of fenced scripts, when all are fine. Raises `Fenced`, `BusError`."""
+    for reply in replies:
+        if isinstance(reply, Refused) and reply.code == "FENCED":
+            raise Fenced(f"partition {partition}")
+        if isinstance(reply, BusError):
+            raise reply
+    return replies
 
 
 def kept(fields: Mapping[bytes, bytes]) -> list[bytes]:
@@ -114,6 +152,7 @@ def kept(fields: Mapping[bytes, bytes]) -> list[bytes]:
     return [part for name in first for part in (name, fields[name] if len(fields[name]) <= KEPT_BYTES else b"")]
 
 
-def _entry(raw: Sequence[Reply]) -> Entry:
+def read_entry(raw: Sequence[Reply], deaths: int = 0) -> Entry:
+    """An entry as a script returns it."""
     entry_id, flat = raw
-    return Entry(entry_id.decode(), dict(zip(flat[::2], flat[1::2], strict=True)))
+    return Entry(entry_id.decode(), dict(zip(flat[::2], flat[1::2], strict=True)), deaths)

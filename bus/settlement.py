@@ -30,7 +30,7 @@ Step = Acked | Buried
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The entry that is not finished, and so is the head of the queue now; all behind it wait."""
+    """The entry that is not finished. In an ordered queue it is the head now, and all behind it wait."""
 
     id: str
     settlement: Defer | Pause

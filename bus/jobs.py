@@ -1,0 +1,201 @@
+"""The jobs of one channel in one partition, under a lease of their own: many at once, each settled by itself.
+
+What waits for another attempt waits apart, in `later`, so it holds nobody up. What a worker had when it ended is taken
+first by the next one; a job over which several workers ended is worked alone, so that it takes no other with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bus.clock import Clock
+from bus.errors import BusError, Refused
+from bus.keys import Keys, escape
+from bus.lease import Lease
+from bus.outcome import Done, Gone, Outcome, Rejected, Retry
+from bus.pipe import Arg, Pipe
+from bus.policy import Ack, Bury, Defer, Pause, RetryPolicy, Settlement
+from bus.queue import Batch, Entry, fenced, read_entry
+from bus.settlement import Acked, Buried, Held, Settled
+
+GROUP: Final = "deliver"
+WARY: Final = 2
+"""After so many deaths over one job it is worked alone."""
+MOST_PENDING: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a settlement tells besides: the person's trail, the counts of the events, the device."""
+
+    user: str | None = None
+    """None: nothing is told, for the entry is no job."""
+    refs: tuple[str, ...] = ()
+    kind: str = ""
+    """For the trail; empty tells it nothing."""
+    state: str = ""
+    """To count; empty counts nothing."""
+    reason: str = ""
+    device: str = ""
+    """Its id; empty where there is none."""
+    before: bytes = b""
+    after: bytes = b""
+    """The device as it was read, and as it is now; nothing is written where they are the same."""
+
+
+Scribe = Callable[[Entry, Outcome, Settlement], Note]
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphan:
+    """A job that was taken and not settled, and how often it was taken."""
+
+    id: str
+    deaths: int
+
+
+class Jobs:
+    """`batch`: most jobs taken at a time; `dead`: most dead letters; `ttl`: of trail and counts, in seconds."""
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        keys: Keys,
+        lease: Lease,
+        channel: str,
+        scribe: Scribe,
+        clock: Clock,
+        *,
+        batch: int,
+        dead: int,
+        ttl: int,
+    ) -> None:
+        self._pipe, self._names, self._lease, self._channel = pipe, keys, lease, channel
+        self._scribe, self._clock = scribe, clock
+        self.partition = p = lease.partition
+        self.batch = batch
+        self._dead, self._ttl = dead, ttl
+        self._keys = (keys.jobs_lease(p, channel), keys.jobs(p, channel), keys.later(p, channel))
+        self._dead_key = keys.dead(p)
+        self._held: set[str] = set()
+        self._orphans: deque[_Orphan] | None = None
+
+    # Taking ------------------------------------------------------------------------------------------------------
+
+    @property
+    def wary(self) -> bool:
+        """Whether the next job was there when workers ended, more than once."""
+        return self._orphans is not None and len(self._orphans) > 0 and self._orphans[0].deaths == WARY
+
+    async def take(self, room: int) -> Batch:
+        """The next jobs: first what an owner before left behind. Raises `Fenced`, `BusError`."""
+        try:
+            if self._orphans is None:
+                self._orphans = await self._left_behind()
+            return await (self._claim(self._orphans, room) if self._orphans else self._next(room))
+        except BusError:
+            # Redis may have given us jobs in a reply that was lost: look for them.
+            self._orphans = None
+            raise
+
+    async def _left_behind(self) -> deque[_Orphan]:
+        try:
+            found = await self._pipe.ask("XPENDING", self._keys[1], GROUP, "-", "+", MOST_PENDING)
+        except Refused as error:
+            if error.code == "NOGROUP":
+                return deque()
+            raise
+        orphans = [_Orphan(entry_id.decode(), deaths) for entry_id, _, _, deaths in found]
+        orphans = [orphan for orphan in orphans if orphan.id not in self._held]
+        return deque(sorted(orphans, key=lambda orphan: orphan.deaths == WARY))
+
+    async def _claim(self, orphans: deque[_Orphan], room: int) -> Batch:
+        alike = [o for o in orphans if (o.deaths == WARY) == self.wary][:room]
+        args = (*self._fence, *(orphan.id for orphan in alike))
+        (found,) = fenced(await self._pipe.scripts([("claim_jobs", self._keys[:2], args)]), self.partition)
+        for _ in alike:
+            orphans.popleft()
+        deaths = {orphan.id: orphan.deaths for orphan in alike}
+        return self._batch([read_entry(raw, deaths[raw[0].decode()]) for raw in found], pending=True)
+
+    async def _next(self, room: int) -> Batch:
+        calls = [("take_jobs", self._keys, (*self._fence, room))]
+        ((left, newest, *found),) = fenced(await self._pipe.scripts(calls), self.partition)
+        wait = left / 1000 if left >= 0 else None
+        return self._batch([read_entry(raw) for raw in found], newest=newest.decode(), wait=wait)
+
+    def _batch(
+        self, entries: Sequence[Entry], pending: bool = False, newest: str = "0-0", wait: float | None = None
+    ) -> Batch:
+        self._held.update(entry.id for entry in entries)
+        return Batch(tuple(entries), pending=pending or wait == 0, newest=newest, wait=wait)
+
+    @property
+    def _fence(self) -> tuple[Arg, ...]:
+        return self._lease.owner, self._lease.fence, GROUP, f"p{self.partition}"
+
+    # Settling ----------------------------------------------------------------------------------------------------
+
+    async def settle(self, batch: Batch, outcomes: Sequence[Outcome], policy: RetryPolicy, chance: float) -> Settled:
+        """Settle one job: finish it, put it off or bury it. Raises `Fenced`, `BusError`; a repeat does no harm."""
+        (entry,), (outcome,) = batch.entries, outcomes
+        before = _number(entry.fields, b"n")
+        settlement = policy.settle(outcome, before + 1, chance, self._left(entry))
+        attempts = before + isinstance(outcome, Done | Retry | Gone | Rejected)
+        note = self._scribe(entry, outcome, settlement)
+        keys, args = self._call(entry, settlement, attempts, note)
+        fenced(await self._pipe.scripts([("settle_job", keys, args)]), self.partition)
+        self._held.discard(entry.id)
+        match settlement:
+            case Ack():
+                return Settled((Acked((entry.id,)),), None)
+            case Bury(reason):
+                return Settled((Buried(entry.id, reason, attempts),), None)
+            case Defer() | Pause():
+                return Settled((), Held(entry.id, settlement))
+
+    def _left(self, entry: Entry) -> float:
+        """Seconds until nobody wants it any more."""
+        expires = _number(entry.fields, b"x2")
+        return expires / 1000 - self._clock.wall() if expires else math.inf
+
+    def _call(
+        self, entry: Entry, settlement: Settlement, attempts: int, note: Note
+    ) -> tuple[tuple[str, ...], tuple[Arg, ...]]:
+        what, delay, reason = _words(settlement)
+        about = note.refs if note.user is not None else ()
+        trail, devices = self._of(note.user)
+        counts = (self._names.counts(self.partition, ref) for ref in about)
+        told = (note.kind if about else "", note.state if about else "", self._ttl)
+        device = (note.device, note.before, note.after if note.after != note.before else b"")
+        args: tuple[Arg, ...] = (self._lease.owner, self._lease.fence, GROUP, entry.id, what, note.reason or reason)
+        args = (*args, attempts, delay, self._dead, self._channel, *told, *device, *map(escape, about))
+        return (*self._keys, self._dead_key, trail, devices, *counts), args
+
+    def _of(self, user: str | None) -> tuple[str, str]:
+        """A person's trail and devices; any key of the partition where nothing will be told."""
+        if user is None:
+            return self._dead_key, self._dead_key
+        return self._names.trail(user), self._names.devices(user)
+
+
+def _words(settlement: Settlement) -> tuple[str, int, str]:
+    """For the script: what to do, after how many milliseconds, and why."""
+    match settlement:
+        case Ack(lapsed):
+            return "ack", 0, lapsed
+        case Bury(reason):
+            return "bury", 0, reason
+        case Defer(delay, _):
+            return "defer", round(delay * 1000), ""
+        case Pause(delay, reason):
+            return "defer", round(delay * 1000), reason
+
+
+def _number(fields: Mapping[bytes, bytes], name: bytes) -> int:
+    value = fields.get(name, b"0")
+    return int(value) if value.isdigit() else 0
