@@ -38,7 +38,8 @@ _SOMEBODY: Final = {"users": ["nobody"]}
 """The validator wants an audience; what has none is given this one and loses it again."""
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """Unix time as all our JSON says it: RFC 3339, UTC, to the millisecond."""
     moment = EPOCH + timedelta(milliseconds=round(seconds * 1000))
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -75,14 +76,14 @@ def _audience(event: Event) -> dict[str, list[str]]:
 
 def _content(event: Event) -> dict[str, Any]:
     out: dict[str, Any] = dict(event.extra)
-    out |= {"id": event.id, "source": event.source, "type": event.type, "time": _iso(event.created_at)}
+    out |= {"id": event.id, "source": event.source, "type": event.type, "time": iso(event.created_at)}
     for name in ("key", "category", "title", "body", "data", "template", "collapse_key"):
         if (value := getattr(event, name)) is not None:
             out[name] = value
     if event.ladder is not None:
         out["ladder"] = [_step(step) for step in event.ladder]
     if event.at is not None:
-        out["at"] = _iso(event.at)
+        out["at"] = iso(event.at)
     if event.ttl != DEFAULT_TTL:
         out["ttl"] = event.ttl
     if event.priority != "normal":
@@ -163,7 +164,7 @@ def publication(event: Event) -> bytes:
     for name in ("title", "body", "data", "category"):
         if (value := getattr(event, name)) is not None:
             notification[name] = value
-    notification["created_at"] = _iso(event.created_at)
+    notification["created_at"] = iso(event.created_at)
     if "actions" in event.extra:
         notification["actions"] = event.extra["actions"]
     return b'"data":' + orjson.dumps(notification)
