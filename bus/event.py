@@ -109,8 +109,8 @@ class Event:
 
     @property
     def ref(self) -> str:
-        """Its identity as one string; injective, for the source's length is in front."""
-        return f"{len(self.source)}.{self.source}/{self.id}"
+        """Its identity as one string."""
+        return ref_of(self.source, self.id)
 
     @property
     def ordering_key(self) -> str:
@@ -120,6 +120,11 @@ class Event:
         if len(self.users) == 1:
             return self.users[0]
         return self.topics[0] if self.topics else self.id
+
+
+def ref_of(source: str, id: str) -> str:
+    """The identity of an event as one string; injective, for the source's length is in front."""
+    return f"{len(source)}.{source}/{id}"
 
 
 # Names -----------------------------------------------------------------------------------------------------------
