@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
-from bus.event import Event
+from bus.event import Event, Step
 from bus.keys import Keys, inbox_of
 from bus.namespaces import Namespaces
+from bus.people.categories import DEFAULT_LADDER, Categories
 
 MAX_GROUP: Final = 200
 """Recipients per script call: about 2 ms of Redis's time."""
@@ -31,13 +32,22 @@ class Group:
     topics: tuple[str, ...]
 
 
+def _as_it_is(event: Event) -> Event:
+    return event
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What decides where recipients live and how long they keep what they get."""
+    """What decides where recipients live, how long they keep what they get, and how it is followed up."""
 
     keys: Keys
     namespaces: Namespaces
     inbox: Retention
+    categories: Categories = field(default_factory=lambda: Categories({}))
+    ladder: tuple[Step, ...] = DEFAULT_LADDER
+    """Of events that bring none and whose category has none."""
+    worded: Callable[[Event], Event] = _as_it_is
+    """Gives an event that names a template the title and body that are shown live."""
 
     def retention(self, topic: str) -> Retention:
         """How a topic keeps its history."""

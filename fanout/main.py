@@ -19,7 +19,9 @@ from bus.errors import BusDown
 from bus.keys import Keys
 from bus.log import configure
 from bus.namespaces import Namespaces
+from bus.people.categories import Categories, read_ladder
 from bus.pipe import Pipe
+from fanout.alarm import Alarm
 from fanout.audience import Retention, Rules
 from fanout.graves import Graves
 from fanout.metrics import MetricsServer, read_backlog
@@ -42,18 +44,25 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
     pipe = Pipe(settings.redis_url, name=f"fanout-{name}", clock=clock)
     control = Pipe(settings.redis_url, name=f"fanout-control-{name}", clock=clock)
 
-    def doorbell_line(partition: int) -> Pipe:
-        label = f"fanout-wait-{partition}-{name}"
+    def waiting_line(what: object) -> Pipe:
+        label = f"fanout-wait-{what}-{name}"
         return Pipe(settings.redis_url, name=label, clock=clock, timeout=BLOCK + COMMAND_TIMEOUT, scripts=False)
 
-    inbox = Retention(settings.inbox_size, settings.inbox_ttl)
-    rules = Rules(keys, Namespaces(settings.namespaces), inbox)
-    publisher = Publisher(pipe, keys, settings, Graves(clock, settings.routes_ttl), stats)
-    worker = Worker(name, pipe, control, doorbell_line, keys, rules, publisher, settings, clock, stats)
+    rules = Rules(
+        keys,
+        Namespaces(settings.namespaces),
+        Retention(settings.inbox_size, settings.inbox_ttl),
+        Categories(settings.categories),
+        read_ladder(settings.ladder),
+    )
+    alarm, alarm_line = Alarm(pipe, keys, name), waiting_line("alarm")
+    publisher = Publisher(pipe, rules, settings, Graves(clock, settings.routes_ttl), clock, stats, alarm.ring)
+    worker = Worker(name, pipe, control, waiting_line, keys, publisher, settings, clock, stats)
     if not await _fit(settings, keys, stop):
         return
     async with asyncio.TaskGroup() as group:
-        background = [group.create_task(pipe.run()), group.create_task(control.run())]
+        background = [group.create_task(line.run()) for line in (pipe, control, alarm_line)]
+        background.append(group.create_task(alarm.listen(alarm_line, worker.wake)))
         if settings.metrics_port:
             server = MetricsServer(stats, lambda: read_backlog(pipe, keys, worker.partitions, clock), lambda: pipe.up)
             background.append(group.create_task(server.run(settings.metrics_host, settings.metrics_port)))

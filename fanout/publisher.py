@@ -1,83 +1,159 @@
 """Gives planned events to their audiences: all publish scripts of a batch in one go, then all entries for nodes.
 
-Two round trips for a batch of any size. Every step can be repeated: `seen` remembers what was given, and a gateway
-drops what comes twice.
+Two round trips for a batch of any size, and one more where a topic has durable followers. Every step can be repeated:
+`seen` remembers what was given, and a gateway drops what comes twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
 from typing import Final
 
+from bus.clock import Clock
 from bus.consumer import blame
 from bus.errors import BusError, Refused
-from bus.keys import Keys
 from bus.outcome import Done, Outcome, Retry, Unavailable
 from bus.pipe import Call, Pipe, Reply
+from fanout.audience import Rules
 from fanout.graves import Graves
-from fanout.plan import Delivery, Placed, Planned, deliveries, placed, publish_call
+from fanout.plan import (
+    Current,
+    Delivery,
+    Given,
+    Placed,
+    Placement,
+    Planned,
+    Publish,
+    deliveries,
+    kind_of,
+    placement,
+    plan,
+    plan_for,
+    publish_call,
+    spread_call,
+)
 from fanout.settings import FanoutSettings
 from fanout.stats import Stats
 
 AT_ONCE: Final = 8
 """Batches under way: enough to keep Redis busy, too few for one to wait longer in its line than a lease lasts."""
 
+Ring = Callable[[str, int], None]
+"""Tells a worker that a timer was set in a partition of its that is due before all others there."""
+
 
 @dataclass(slots=True)
-class _Job:
+class _Task:
     """One event on its way: what came of it so far."""
 
     planned: Planned
     outcome: Outcome = field(default_factory=Done)
     places: list[Placed] = field(default_factory=list)
+    followed: set[str] = field(default_factory=set)
     failed: int = 0
+
+    def add(self, placement: Placement) -> None:
+        self.places += placement.places
+        self.followed.update(placement.followed)
+        self.failed += placement.failed
 
 
 class Publisher:
     """One per worker."""
 
-    def __init__(self, pipe: Pipe, keys: Keys, settings: FanoutSettings, graves: Graves, stats: Stats) -> None:
-        self._pipe, self._keys, self._settings, self._graves, self._stats = pipe, keys, settings, graves, stats
+    def __init__(
+        self,
+        pipe: Pipe,
+        rules: Rules,
+        settings: FanoutSettings,
+        graves: Graves,
+        clock: Clock,
+        stats: Stats,
+        ring: Ring,
+    ) -> None:
+        self._pipe, self._rules, self._settings, self._graves = pipe, rules, settings, graves
+        self._clock, self._stats, self._ring = clock, stats, ring
         self._run, self._epochs = token_hex(4), count()
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self.nodes: tuple[str, ...] = ()
+        """The gateway nodes that live: who has a connection to none of these is offline."""
 
-    async def publish(self, planned: Sequence[Planned]) -> list[Outcome]:
+    async def publish(self, currents: Sequence[Current]) -> list[Outcome]:
         """Publish events in order; an outcome for each."""
-        jobs = [_Job(p) for p in planned]
+        return await self._publish(plan(currents, self._rules))
+
+    async def give(self, current: Current, users: Sequence[str]) -> Outcome:
+        """Give an event to these users, whomever its producer named: live, unread, and the ladder, as ever.
+
+        Those who were given it before only have it on their sockets again. Best for users of one partition, some
+        hundreds at a time: each of their partitions costs a call.
+        """
+        (outcome,) = await self._publish([plan_for(current, users, self._rules)])
+        return outcome
+
+    async def _publish(self, planned: Sequence[Planned]) -> list[Outcome]:
+        tasks = [_Task(one) for one in planned]
         async with self._turns:
-            await self._append(jobs)
-            await self._relay(jobs)
-        return [job.outcome for job in jobs]
+            await self._append(tasks)
+            await self._spread(tasks)
+            await self._relay(tasks)
+        return [task.outcome for task in tasks]
 
-    async def _append(self, jobs: Sequence[_Job]) -> None:
-        calls = [(job, publish) for job in jobs for publish in job.planned.calls]
-        replies = await self._pipe.scripts(
-            publish_call(job.planned, publish, self._keys, epoch=self._epoch(), dedupe_ttl=self._settings.dedupe_ttl)
-            for job, publish in calls
-        )
-        for (job, publish), reply in zip(calls, replies, strict=True):
+    # Inboxes and logs ------------------------------------------------------------------------------------------------
+
+    async def _append(self, tasks: Sequence[_Task]) -> None:
+        calls = [(task, publish) for task in tasks for publish in task.planned.calls]
+        replies = await self._pipe.scripts(self._publish_call(task, publish) for task, publish in calls)
+        for (task, publish), reply in zip(calls, replies, strict=True):
             if isinstance(reply, BusError):
-                job.outcome = _worse(job.outcome, _blame(reply))
-            else:
-                found, failed = placed(publish, reply)
-                job.places += found
-                job.failed += failed
-        for job in jobs:
-            if job.failed:
-                job.outcome = _worse(job.outcome, Retry(f"{job.failed} recipient(s) have keys of another type"))
+                task.outcome = _worse(task.outcome, _blame(reply))
+                continue
+            found = placement(publish, reply)
+            task.add(found)
+            if found.worker:
+                self._ring(found.worker, publish.group.partition)
+        for task in tasks:
+            if task.failed:
+                task.outcome = _worse(task.outcome, Retry(f"{task.failed} recipient(s) have keys of another type"))
 
-    async def _relay(self, jobs: Sequence[_Job]) -> None:
-        entries = [(job, delivery) for job in jobs for delivery in deliveries(job.planned, job.places)]
+    def _publish_call(self, task: _Task, publish: Publish) -> Call:
+        epoch = f"{self._run}{next(self._epochs):x}"
+        given = Given(epoch, self._settings.dedupe_ttl, self.nodes, self._clock.wall())
+        return publish_call(task.planned, publish, self._rules.keys, given)
+
+    # Durable followers -----------------------------------------------------------------------------------------------
+
+    async def _spread(self, tasks: Sequence[_Task]) -> None:
+        """Begin the walks over those who follow a topic: in every partition, for they live with themselves."""
+        keys, now = self._rules.keys, self._clock.wall()
+        calls = [
+            (task, spread_call(task.planned, topic, partition, keys, now))
+            for task in tasks
+            if kind_of(task.planned.event) == "notification"
+            for topic in sorted(task.followed)
+            for partition in range(keys.partitions)
+        ]
+        if not calls:
+            return
+        replies = await self._pipe.scripts(call for _, call in calls)
+        for (task, _), reply in zip(calls, replies, strict=True):
+            if isinstance(reply, BusError):
+                task.outcome = _worse(task.outcome, _blame(reply))
+
+    # Gateway nodes ---------------------------------------------------------------------------------------------------
+
+    async def _relay(self, tasks: Sequence[_Task]) -> None:
+        entries = [(task, delivery) for task in tasks for delivery in deliveries(task.planned, task.places)]
         if not entries:
             return
         replies = await self._pipe.scripts(self._deliver_call(delivery) for _, delivery in entries)
-        for (job, delivery), reply in zip(entries, replies, strict=True):
+        for (task, delivery), reply in zip(entries, replies, strict=True):
             if isinstance(reply, BusError):
-                self._not_relayed(job, reply)
+                self._not_relayed(task, reply)
             elif reply:
                 self._stats.relayed += 1
                 self._graves.answered(delivery.node)
@@ -85,7 +161,7 @@ class Publisher:
                 self._forget(delivery)
 
     def _deliver_call(self, delivery: Delivery) -> Call:
-        keys, node = self._keys, delivery.node
+        keys, node = self._rules.keys, delivery.node
         names = (keys.node_deliveries(node), keys.node_sequence(node), keys.node_alive(node))
         return (
             "deliver",
@@ -93,20 +169,17 @@ class Publisher:
             (self._settings.node_stream, int(self._settings.node_stream_ttl * 1000), *delivery.fields),
         )
 
-    def _not_relayed(self, job: _Job, error: BusError) -> None:
+    def _not_relayed(self, task: _Task, error: BusError) -> None:
         outcome = _blame(error)
         if isinstance(outcome, Retry):
             # A node's broken stream is no fault of the event; the node's position checks find what it missed.
             self._stats.not_relayed += 1
         else:
-            job.outcome = _worse(job.outcome, outcome)
+            task.outcome = _worse(task.outcome, outcome)
 
     def _forget(self, delivery: Delivery) -> None:
         for topic in delivery.topics:
-            self._pipe.post(("HDEL", self._keys.routes(topic), delivery.node), _ignore)
-
-    def _epoch(self) -> str:
-        return f"{self._run}{next(self._epochs):x}"
+            self._pipe.post(("HDEL", self._rules.keys.routes(topic), delivery.node), _ignore)
 
 
 def _blame(error: BusError) -> Outcome:

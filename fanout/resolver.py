@@ -12,8 +12,7 @@ from bus.codec import decode_entry
 from bus.event import Event, Invalid
 from bus.outcome import Done, Expired, Outcome, Rejected
 from bus.queue import Entry
-from fanout.audience import Rules
-from fanout.plan import plan
+from fanout.plan import Current
 from fanout.publisher import Publisher
 from fanout.stats import Stats
 from fanout.timers import Later, Timers
@@ -30,11 +29,9 @@ _ENTRY_ID: Final = re.compile(rb"\d{1,20}-\d{1,20}")
 class Resolver:
     """Handles the entries of one partition."""
 
-    def __init__(
-        self, partition: int, rules: Rules, publisher: Publisher, timers: Timers, clock: Clock, stats: Stats
-    ) -> None:
+    def __init__(self, partition: int, publisher: Publisher, timers: Timers, clock: Clock, stats: Stats) -> None:
         self._partition = partition
-        self._rules, self._publisher, self._timers, self._clock, self._stats = rules, publisher, timers, clock, stats
+        self._publisher, self._timers, self._clock, self._stats = publisher, timers, clock, stats
 
     async def handle(self, entries: Sequence[Entry]) -> list[Outcome]:
         """An outcome for each entry."""
@@ -47,33 +44,31 @@ class Resolver:
         self._stats.expired += sum(isinstance(item, Expired) for item in looked)
         return [_outcome(item, outcomes, put_off) for item in looked]
 
-    async def _publish(self, entries: Sequence[Entry], looked: Sequence[Event | Later | Outcome]) -> list[Outcome]:
-        events = [item for item in looked if isinstance(item, Event)]
-        if not events:
+    async def _publish(self, entries: Sequence[Entry], looked: Sequence[Current | Later | Outcome]) -> list[Outcome]:
+        currents = [item for item in looked if isinstance(item, Current)]
+        if not currents:
             return []
-        outcomes = await self._publisher.publish(plan(events, self._rules))
+        outcomes = await self._publisher.publish(currents)
         done = self._clock.wall()
-        ids = (entry.id for entry, item in zip(entries, looked, strict=True) if isinstance(item, Event))
-        for event, entry_id, outcome in zip(events, ids, outcomes, strict=True):
+        ids = (entry.id for entry, item in zip(entries, looked, strict=True) if isinstance(item, Current))
+        for current, entry_id, outcome in zip(currents, ids, outcomes, strict=True):
             if isinstance(outcome, Done):
-                log.debug(
-                    "published",
-                    extra={
-                        "event": event.id,
-                        "source": event.source,
-                        "partition": self._partition,
-                        "position": entry_id,
-                    },
-                )
-                self._stats.published += 1
-                self._stats.recipients += len(event.users) + len(event.topics)
-                self._stats.latency.observe(max(0.0, done - accepted_at(entry_id, done)))
+                self._tell(current.event, entry_id, done)
         return outcomes
 
+    def _tell(self, event: Event, entry_id: str, done: float) -> None:
+        log.debug(
+            "published",
+            extra={"event": event.id, "source": event.source, "partition": self._partition, "position": entry_id},
+        )
+        self._stats.published += 1
+        self._stats.recipients += len(event.users) + len(event.topics)
+        self._stats.latency.observe(max(0.0, done - accepted_at(entry_id, done)))
 
-def _outcome(item: Event | Later | Outcome, outcomes: Iterator[Outcome], put_off: Iterator[Outcome]) -> Outcome:
+
+def _outcome(item: Current | Later | Outcome, outcomes: Iterator[Outcome], put_off: Iterator[Outcome]) -> Outcome:
     match item:
-        case Event():
+        case Current():
             return next(outcomes)
         case Later():
             return next(put_off)
@@ -81,7 +76,7 @@ def _outcome(item: Event | Later | Outcome, outcomes: Iterator[Outcome], put_off
             return item
 
 
-def look(entry: Entry, partition: int, now: float) -> Event | Later | Outcome:
+def look(entry: Entry, partition: int, now: float) -> Current | Later | Outcome:
     """What to do with an entry at Unix time `now`: publish the event, put it off, or be done with it."""
     due, first = _entry_id(entry.fields.get(b"d")), _entry_id(entry.fields.get(b"i"))
     origin = due or entry.id
@@ -91,9 +86,8 @@ def look(entry: Entry, partition: int, now: float) -> Event | Later | Outcome:
         return Rejected(str(event))
     if event.at is not None and event.at > now and origin == entry.id:
         return Later(event.at, origin, entry.fields, event.ref, event.at + (event.ttl or AT_ONCE))
-    if now > max(accepted, event.at or 0.0) + (event.ttl or AT_ONCE):
-        return Expired()
-    return event
+    over = max(accepted, event.at or 0.0) + (event.ttl or AT_ONCE)
+    return Expired() if now > over else Current(event, over)
 
 
 def _entry_id(value: bytes | None) -> str | None:

@@ -19,8 +19,8 @@ from bus.outcome import Done, Outcome
 from bus.pipe import Call, Pipe
 
 BATCH: Final = 50
-LONGEST_WAIT: Final = 60.0
-"""Redis's clock may be set while we wait, so it is asked this often."""
+LONGEST_WAIT: Final = 5.0
+"""Redis's clock may be set while we wait, and a call to wake us may be lost with its caller."""
 OUTAGE: Final = 0.5
 NOTED: Final = 86_400_000
 """How long it is known of a scheduled event, after its time is over, that there was one; in milliseconds."""
@@ -63,6 +63,10 @@ class Timers:
         p, over = self._lease.partition, round(event.over * 1000)
         names = (self._key, self._names.withdrawn(p, event.ref), self._names.body(p, event.ref))
         return "put_off", names, (round(event.at * 1000), event.member, event.origin, over, NOTED)
+
+    def wake(self) -> None:
+        """Look now: something may be due earlier than was known."""
+        self._changed.set()
 
     async def run(self) -> None:
         """Move what is due, for ever. Raises `Fenced` when the lease is over."""

@@ -22,7 +22,6 @@ from bus.pipe import Pipe
 from bus.policy import FANOUT
 from bus.queue import Queue
 from bus.registry import Registry, owned_by
-from fanout.audience import Rules
 from fanout.doorbell import Doorbell
 from fanout.publisher import Publisher
 from fanout.resolver import Resolver
@@ -46,6 +45,7 @@ class Work:
 
     lease: Lease
     consumer: Consumer
+    timers: Timers
     task: asyncio.Task[None] | None = None
     leaving: bool = False
 
@@ -64,16 +64,16 @@ class Worker:
         control: Pipe,
         connect: Connect,
         keys: Keys,
-        rules: Rules,
         publisher: Publisher,
         settings: FanoutSettings,
         clock: Clock,
         stats: Stats,
     ) -> None:
-        self._name, self._pipe, self._connect, self._keys, self._rules = name, pipe, connect, keys, rules
+        self._name, self._pipe, self._connect, self._keys = name, pipe, connect, keys
         self._publisher, self._settings, self._clock, self._stats = publisher, settings, clock, stats
         self._registry = Registry(control, keys.workers, name, settings.worker_ttl)
         self._leases = Leases(control, keys, name, settings.lease_ttl)
+        self._nodes = Registry(control, keys.nodes, name, settings.worker_ttl)
         self._interval = min(settings.worker_ttl, settings.lease_ttl) / BEATS
         self._work: dict[int, Work] = {}
 
@@ -81,6 +81,11 @@ class Worker:
     def partitions(self) -> tuple[int, ...]:
         """The partitions held now."""
         return tuple(self._work)
+
+    def wake(self, partition: int) -> None:
+        """Look at the timers of a partition, if it is ours."""
+        if (work := self._work.get(partition)) is not None:
+            work.timers.wake()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what was taken, give the leases back, and be gone."""
@@ -97,6 +102,7 @@ class Worker:
     async def _beat(self, group: asyncio.TaskGroup) -> float:
         """Renew everything, begin and end what has to; returns after how many seconds to beat again."""
         try:
+            self._publisher.nodes = await self._nodes.members()
             mine = owned_by(self._name, await self._registry.beat(), self._keys.partitions)
             for partition in self._work.keys() - mine:
                 self._leave(self._work[partition])
@@ -133,12 +139,12 @@ class Worker:
             self._pipe, self._keys, lease, batch=settings.batch, keep=settings.keep_acked, dead=settings.dead_size
         )
         timers = Timers(self._pipe, self._keys, lease)
-        resolver = Resolver(lease.partition, self._rules, self._publisher, timers, self._clock, self._stats)
+        resolver = Resolver(lease.partition, self._publisher, timers, self._clock, self._stats)
         line = self._connect(lease.partition)
         bell = Doorbell(line, self._keys.events(lease.partition))
-        work = Work(lease, Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues))
+        work = Work(lease, Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues), timers)
         self._work[lease.partition] = work
-        work.task = group.create_task(self._run(work, line, timers))
+        work.task = group.create_task(self._run(work, line))
 
     def _leave(self, work: Work) -> None:
         """End after the batch under way."""
@@ -159,11 +165,11 @@ class Worker:
 
     # Working one -------------------------------------------------------------------------------------------------
 
-    async def _run(self, work: Work, line: Pipe, timers: Timers) -> None:
+    async def _run(self, work: Work, line: Pipe) -> None:
         partition = work.lease.partition
         try:
             async with asyncio.TaskGroup() as group:
-                beside = (group.create_task(line.run()), group.create_task(timers.run()))
+                beside = (group.create_task(line.run()), group.create_task(work.timers.run()))
                 await work.consumer.run()
                 for task in beside:
                     task.cancel()

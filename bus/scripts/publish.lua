@@ -1,84 +1,183 @@
--- Give an event to topics (or inboxes) of one partition: append once, say where each is listened to.
+-- Give an event to topics and inboxes of one partition: append once, set the first timer, say where each is listened to.
 --
--- KEYS  1 body, 2 seen, 3 withdrawn; then per topic: log, meta, routes; then the `seen` of earlier events
--- ARGV  1 publication (inside of a JSON object), 2 escaped event reference, 3 ttl of body and log (s),
---       4 ttl of seen (s), 5 history size (0 keeps none), 6 epoch to use where a topic has none,
---       7 ephemeral ("1": no offset, no history); then per topic: its name, and which of the `seen` of earlier events
---       must hold it already (1, 2, …; 0: none)
--- Returns  per topic {offset, epoch, node, node, …}; offset 0 when ephemeral; {-1, error} for a topic whose keys cannot
---          be used, which nothing was done to. {} when the event is withdrawn. The error BEHIND, with nothing done, when
---          an earlier event of the same batch did not get through: the order of a topic is the order of its events.
--- Atomic because the offset, the log entry and `seen` must agree: a re-run after a crash anywhere between would
--- otherwise give one event two offsets.
-local body, seen = KEYS[1], KEYS[2]
-local publication, ref, ttl, seen_ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local size, new_epoch, ephemeral = tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1'
-local topics = (#ARGV - 7) / 2
+-- KEYS  1 body, 2 seen, 3 withdrawn, 4 lease, 5 timers, 6 counts; then the log of each topic (its meta and routes, and a
+--       person's unread, archived, prefs and trail, lie beside it under the same hash tag); then the `seen` of earlier
+--       events
+-- ARGV  1 publication (inside of a JSON object), 2 escaped event reference, 3 ttl of logs (s), 4 ttl of the body (s),
+--       5 ttl of seen (s), 6 history size (0 keeps none), 7 epoch to use where a topic has none,
+--       8 kind: "notification", "message" (a client's own: never unread), "state" (of the system: no notification at
+--       all) or "fleeting" (for who listens now: no offset, no history),
+--       9 what of the person decides whether they want it live: "" nothing, "on" yes unless turned off, "off" no unless
+--       turned on, 10 category, 11 event without its audience ("" where nobody needs it), 12 ladder ("" none),
+--       13 when its time is over (Unix ms), 14 index of the first step that takes a timer ("" none), 15 its wait (ms),
+--       16 most silence of somebody who is only about to come back (ms), 17 how many nodes live, then these; then how
+--       many topics there are, then their names; then pairs: number of a topic, number of the earlier event (1, 2, …)
+--       whose `seen` must hold it already
+-- Returns  {worker, {offset, epoch, followed, node, …} for each topic}. The worker is who has the partition, when a timer
+--          was set that is due before all others, else "". Offset 0: no place in history; for a notification that means
+--          that the person does not want it live. Followed is 1 where somebody follows the topic durably. {-1, error} for
+--          a topic whose keys cannot be used, which nothing was done to. {} when the event is withdrawn. The error
+--          BEHIND, with nothing done, when an earlier event of the same batch did not get through: the order of a topic
+--          is the order of its events.
+-- Atomic because the offset, the log entry, the timer and `seen` must agree: a re-run after a crash anywhere between
+-- would otherwise give one event two offsets, or nobody would follow it.
+local body, seen, timers, counts = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
+local publication, ref, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local size, new_epoch, kind, wanted = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
+local fleeting, index, wait = kind == 'fleeting', ARGV[14], tonumber(ARGV[15])
+local at = 18 + tonumber(ARGV[17])
+local topics = tonumber(ARGV[at])
 if redis.call('EXISTS', KEYS[3]) == 1 then return {} end
 
-for i = 0, topics - 1 do
-  local earlier = tonumber(ARGV[9 + 2 * i])
-  if earlier > 0 and redis.call('HEXISTS', KEYS[3 + 3 * topics + earlier], ARGV[8 + 2 * i]) == 0 then
+local names = {unpack(ARGV, at + 1, at + topics)}
+for i = at + topics + 1, #ARGV, 2 do
+  if redis.call('HEXISTS', KEYS[6 + topics + ARGV[i + 1]], names[tonumber(ARGV[i])]) == 0 then
     return redis.error_reply('BEHIND an earlier event of the batch is not published')
   end
 end
 
+local alive = {}
+for i = 18, at - 1 do alive[ARGV[i]] = true end
+-- Read before anything is written, so that a key of another type refuses the whole.
+local before = redis.call('HMGET', seen, unpack(names))
+local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')[2]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local due, given, topics_given, muted = {}, {}, 0, 0
 local stored = false
-local function append(log, offset)
-  if not stored then
-    redis.call('HSET', body, 'pub', publication)
-    -- Another topic of this event may keep it longer; EXPIRE GT came with 7.0 only.
-    if redis.call('TTL', body) < ttl then redis.call('EXPIRE', body, ttl) end
-    stored = true
-  end
-  return redis.pcall('XADD', log, 'MAXLEN', size, string.format('%.0f-0', offset), 'b', ref)
+
+-- Before anything of a recipient: a Redis that is full refuses only the first write of a script, and so the whole.
+local function store()
+  if stored then return end
+  stored = true
+  local fields = {'pub', publication, 'x', ARGV[13]}
+  if ARGV[11] ~= '' then fields = {'pub', publication, 'x', ARGV[13], 'e', ARGV[11], 'l', ARGV[12], 'g', ARGV[10]} end
+  redis.call('HSET', body, unpack(fields))
+  -- Another topic of this event may keep it longer; EXPIRE GT came with 7.0 only.
+  if redis.call('TTL', body) < tonumber(ARGV[4]) then redis.call('EXPIRE', body, ARGV[4]) end
 end
 
-local function place(topic, log, meta)
-  local epoch = redis.call('HGET', meta, 'epoch')
+local function add(log, offset)
+  local entry = {'b', ref}
+  if kind == 'state' then entry = {'b', ref, 's', '1'} end
+  return redis.pcall('XADD', log, 'MAXLEN', size, string.format('%.0f-0', offset), unpack(entry))
+end
+
+local function append(log, unread, offset)
+  store()
+  if unread then
+    -- What the log no longer holds is no longer unread. Also finds out whether the key can be used at all.
+    redis.call('ZREMRANGEBYSCORE', unread, '-inf', string.format('%.0f', offset - size))
+  end
+  local added = add(log, offset)
+  if type(added) == 'table' and string.find(added.err, 'equal or smaller') then
+    -- The position lags behind its log: the top is the larger of the two.
+    local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+    offset = tonumber(string.match(last[1], '^%d+')) + 1
+    added = add(log, offset)
+  end
+  if type(added) == 'table' then error(added.err, 0) end
+  redis.call('EXPIRE', log, ttl)
+  if unread then
+    redis.call('ZADD', unread, offset, string.format('%.0f', offset))
+    redis.call('EXPIRE', unread, ttl)
+  end
+  return offset
+end
+
+local function wants(base)
+  if wanted == '' then return true end
+  local chosen = redis.call('HMGET', base .. 'prefs', 'live:*', 'live:' .. ARGV[10])
+  if chosen[1] == '0' or chosen[2] == '0' then return false end
+  return wanted == 'on' or chosen[2] == '1'
+end
+
+-- Whether somebody has no connection, nor had one a moment ago.
+local function away(routes, last)
+  for i = 1, #routes, 2 do
+    if alive[routes[i]] then return false end
+    last = math.max(last, tonumber(routes[i + 1]) or 0)
+  end
+  return now - last > tonumber(ARGV[16])
+end
+
+local function follow(log, routes, last)
+  local user = string.match(log, ':user:([^:]*):inbox$')
+  local from = now
+  if not away(routes, last) then from = now + wait end
+  due[#due + 1] = string.format('%.0f', from)
+  due[#due + 1] = 'step\n' .. ref .. '\n' .. user .. '\n' .. index
+end
+
+local function skip(base)
+  redis.call('XADD', base .. 'trail', 'MAXLEN', '~', 4000, '*',
+    'e', ref, 'k', 'skipped', 'c', 'live', 'r', 'preference', 'n', '0')
+  redis.call('EXPIRE', base .. 'trail', ttl)
+  muted = muted + 1
+end
+
+local function keep(name, offset)
+  given[#given + 1] = name
+  given[#given + 1] = string.format('%.0f', offset)
+end
+
+-- Offset and epoch, appending unless it was given before.
+local function place(n, log, base, inbox, epoch, top)
+  local meta = base .. 'meta'
+  local earlier = before[n]
   if not epoch then
+    epoch, top, earlier = new_epoch, 0, false
+    redis.call('HSET', meta, 'epoch', epoch, 'top', 0)
     -- A log without a position is from before the position was lost: its offsets mean nothing now.
     redis.call('DEL', log)
-    epoch = new_epoch
-    redis.call('HSET', meta, 'epoch', epoch, 'top', 0)
-    redis.call('HDEL', seen, topic)
+    if inbox then redis.call('DEL', base .. 'unread', base .. 'archived') end
   end
-  local given = redis.call('HGET', seen, topic)
-  if given then return tonumber(given), epoch end
-  local offset = tonumber(redis.call('HGET', meta, 'top') or 0) + 1
-  if size > 0 then
-    local added = append(log, offset)
-    if type(added) == 'table' and string.find(added.err, 'equal or smaller') then
-      -- The position lags behind its log: the top is the larger of the two.
-      local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-      offset = tonumber(string.match(last[1], '^%d+')) + 1
-      added = append(log, offset)
-    end
-    if type(added) == 'table' then error(added.err, 0) end
-    redis.call('EXPIRE', log, ttl)
-  end
+  if earlier then return tonumber(earlier), epoch, false end
+  local offset = tonumber(top or 0) + 1
+  if size > 0 then offset = append(log, inbox and kind == 'notification' and base .. 'unread', offset) end
   redis.call('HSET', meta, 'top', string.format('%.0f', offset))
-  redis.call('HSET', seen, topic, string.format('%.0f', offset))
-  return offset, epoch
+  -- The position outlives the log, so that a client away for long learns that it missed something.
+  redis.call('EXPIRE', meta, ttl + 2592000)
+  return offset, epoch, true
 end
 
-local function give(topic, log, meta, routes)
-  local answer = redis.call('HKEYS', routes)
-  local offset, epoch = 0, ''
-  if not ephemeral then
-    offset, epoch = place(topic, log, meta)
-    -- The position outlives the log, so that a client away for long learns that it missed something.
-    redis.call('EXPIRE', meta, ttl + 2592000)
+local function give(n)
+  local log = KEYS[6 + n]
+  local inbox = string.sub(log, -6) == ':inbox'
+  local base = string.sub(log, 1, inbox and -6 or -4)
+  local known = redis.call('HMGET', base .. 'meta', 'epoch', 'top', inbox and 'last_seen' or 'followed')
+  if inbox and (before[n] == '0' or (not before[n] and not wants(base))) then
+    if not before[n] and not fleeting then
+      skip(base)
+      if index ~= '' then
+        store()
+        follow(log, redis.call('HGETALL', base .. 'routes'), tonumber(known[3]) or 0)
+      end
+      keep(names[n], 0)
+    end
+    return {0, '', 0}
   end
-  table.insert(answer, 1, epoch)
-  table.insert(answer, 1, offset)
+  local routes = redis.call('HGETALL', base .. 'routes')
+  local offset, epoch, new = 0, '', false
+  if not fleeting then offset, epoch, new = place(n, log, base, inbox, known[1], known[2]) end
+  if new then
+    keep(names[n], offset)
+    if not inbox then
+      topics_given = topics_given + 1
+    elseif index ~= '' then
+      store()
+      follow(log, routes, tonumber(known[3]) or 0)
+    end
+  end
+  local answer = {offset, epoch, not inbox and tonumber(known[3]) or 0}
+  for i = 1, #routes, 2 do answer[#answer + 1] = routes[i] end
   return answer
 end
 
-local out = {}
-for i = 0, topics - 1 do
-  local k = 4 + 3 * i
-  local fine, answer = pcall(give, ARGV[8 + 2 * i], KEYS[k], KEYS[k + 1], KEYS[k + 2])
+local out = {''}
+for n = 1, topics do
+  local fine, answer = pcall(give, n)
   if not fine then
     -- A string before Redis 7, a table since.
     local why = type(answer) == 'table' and answer.err or tostring(answer)
@@ -86,7 +185,23 @@ for i = 0, topics - 1 do
     if not string.find(why, 'WRONGTYPE', 1, true) then return redis.error_reply(why) end
     answer = {-1, 'WRONGTYPE'}
   end
-  out[#out + 1] = answer
+  out[n + 1] = answer
 end
-if not ephemeral then redis.call('EXPIRE', seen, seen_ttl) end
+if fleeting then return out end
+
+if #given > 0 then redis.call('HSET', seen, unpack(given)) end
+redis.call('EXPIRE', seen, ARGV[5])
+if topics_given + muted > 0 then
+  if topics_given > 0 then redis.call('HINCRBY', counts, 'topics', topics_given) end
+  if muted > 0 then redis.call('HINCRBY', counts, 'live:skipped', muted) end
+  local keep_counts = math.max(tonumber(ARGV[4]), tonumber(ARGV[5]))
+  if redis.call('TTL', counts) < keep_counts then redis.call('EXPIRE', counts, keep_counts) end
+end
+if #due > 0 then
+  redis.call('ZADD', timers, 'NX', unpack(due))
+  local now_first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')[2]
+  if not first or tonumber(now_first) < tonumber(first) then
+    out[1] = string.match(redis.call('GET', KEYS[4]) or '', '^(.*) %d+$') or ''
+  end
+end
 return out

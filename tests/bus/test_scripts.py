@@ -74,14 +74,36 @@ class Bench:
         ephemeral: bool = False,
         after: str | None = None,
     ) -> list[list[Any]]:
+        reply = await self.called(
+            event, topics, size=size, ttl=ttl, epoch=epoch, after=after, kind="fleeting" * ephemeral
+        )
+        return [[offset, *rest[:1], *rest[2:]] for offset, *rest in reply[1:]]
+
+    async def called(
+        self,
+        event: str,
+        topics: Sequence[str],
+        *,
+        size: int = 100,
+        ttl: int = 300,
+        epoch: str = "new",
+        kind: str = "",
+        after: str | None = None,
+        wanted: str = "on",
+        category: str = "",
+        first: tuple[int, int] | None = None,
+        nodes: Sequence[str] = (),
+    ) -> list[Any]:
+        """publish.lua as it answers; `first`: index and wait (ms) of the first step."""
         keys, p = self.keys, self.keys.partition(topics[0])
-        names = [keys.body(p, event), keys.seen(p, event), keys.withdrawn(p, event)]
-        args: list[Arg] = [f'"data":"{event}"', escape(event), ttl, 86_400, size, epoch, int(ephemeral)]
-        for topic in topics:
-            names += [keys.log(topic), keys.meta(topic), keys.routes(topic)]
-            args += [topic, 0 if after is None else 1]
+        names = [keys.body(p, event), keys.seen(p, event), keys.withdrawn(p, event), keys.lease(p), keys.timers(p)]
+        names += [keys.counts(p, event), *(keys.log(topic) for topic in topics)]
+        args: list[Arg] = [f'"data":"{event}"', escape(event), ttl, ttl, 86_400, size, epoch, kind or "notification"]
+        args += [wanted, category, *(("", "") if first is None else ("{}", "[]")), 12_345, *(first or ("", 0))]
+        args += [20_000, len(nodes), *nodes, len(topics), *topics]
         if after is not None:
             names.append(keys.seen(p, after))
+            args += [part for number in range(len(topics)) for part in (number + 1, 1)]
         return list(await self.pipe.script("publish", names, args))
 
     async def join(self, topic: str, since: int | None = None, *, node: str = "n1", epoch: str = "new") -> list[Any]:

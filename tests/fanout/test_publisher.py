@@ -10,9 +10,10 @@ from bus.keys import Keys
 from bus.namespaces import Namespaces
 from bus.outcome import Done, Retry, Unavailable
 from bus.pipe import Pipe
+from fanout.alarm import Alarm
 from fanout.audience import Retention, Rules
 from fanout.graves import Graves
-from fanout.plan import plan
+from fanout.plan import Current
 from fanout.publisher import Publisher
 from fanout.settings import FanoutSettings
 from fanout.stats import Stats
@@ -21,26 +22,29 @@ from tests.conftest import open_pipe
 from tests.fanout.stand import Node
 from tocsin.embedded import EmbeddedRedis
 
+LATER = 4_000_000_000.0
 
-def events(*audiences: str) -> list[Event]:
+
+def events(*audiences: str) -> list[Current]:
     return [
-        Event(str(n), "shop", "x", 0.0, topics=tuple(f"news:{name}" for name in names), data=n)
+        Current(Event(str(n), "shop", "x", 0.0, topics=tuple(f"news:{name}" for name in names), data=n), LATER)
         for n, names in enumerate(audiences)
     ]
 
 
-def publisher(pipe: Pipe, keys: Keys) -> tuple[Publisher, Rules, Stats]:
+def publisher(pipe: Pipe, keys: Keys) -> tuple[Publisher, Stats]:
     stats, clock = Stats(), SystemClock()
     rules = Rules(keys, Namespaces({}), Retention(1_000, 3_600))
-    return Publisher(pipe, keys, FanoutSettings(), Graves(clock, 60), stats), rules, stats
+    alarm = Alarm(pipe, keys, "w")
+    return Publisher(pipe, rules, FanoutSettings(), Graves(clock, 60), clock, stats, alarm.ring), stats
 
 
 async def test_an_event_does_not_overtake_one_that_failed(redis_server: EmbeddedRedis, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
-        works, rules, _ = publisher(pipe, keys)
-        planned = plan(events("a", "ab", "b", "c"), rules)
+        works, _ = publisher(pipe, keys)
+        currents = events("a", "ab", "b", "c")
         await pipe.ask("SET", keys.meta("news:a"), "not that type")
-        first, second, third, fourth = await works.publish(planned)
+        first, second, third, fourth = await works.publish(currents)
         assert isinstance(first, Retry)
         assert isinstance(second, Unavailable)  # it waits for the first
         assert isinstance(fourth, Done)
@@ -48,7 +52,7 @@ async def test_an_event_does_not_overtake_one_that_failed(redis_server: Embedded
         top = await pipe.ask("HGET", keys.meta("news:b"), "top")
         assert isinstance(third, Unavailable) == (top is None)
         await pipe.ask("DEL", keys.meta("news:a"))
-        assert all(isinstance(outcome, Done) for outcome in await works.publish(planned))
+        assert all(isinstance(outcome, Done) for outcome in await works.publish(currents))
         node = Node(pipe, keys)
         for topic, order in (("news:a", [0, 1]), ("news:b", [1, 2]), ("news:c", [3])):
             _, top, publications = await node.read(topic, 0)
@@ -57,51 +61,51 @@ async def test_an_event_does_not_overtake_one_that_failed(redis_server: Embedded
 
 async def test_a_connection_lost_in_a_batch_finishes_nothing(redis_server: EmbeddedRedis, keys: Keys) -> None:
     async with asyncio.timeout(10), holding_proxy(redis_server.port) as (proxy, url), open_pipe(url) as pipe:
-        works, rules, _ = publisher(pipe, keys)
-        planned = plan(events("a", "a", "b"), rules)
+        works, _ = publisher(pipe, keys)
+        currents = events("a", "a", "b")
         async with asyncio.TaskGroup() as group:
             proxy.hold()
-            publishing = group.create_task(works.publish(planned))
+            publishing = group.create_task(works.publish(currents))
             await proxy.held.wait()
             proxy.cut()
         assert [type(outcome) for outcome in publishing.result()] == [Unavailable] * 3
         await pipe.wait_up(5)
-        assert [type(outcome) for outcome in await works.publish(planned)] == [Done] * 3
+        assert [type(outcome) for outcome in await works.publish(currents)] == [Done] * 3
         assert await pipe.ask("XLEN", keys.log("news:a")) == 2
 
 
 async def test_a_nodes_broken_stream_is_not_held_against_the_event(redis_server: EmbeddedRedis, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
-        works, rules, stats = publisher(pipe, keys)
+        works, stats = publisher(pipe, keys)
         await Node(pipe, keys).listen("news:a")
         await pipe.ask("SET", keys.node_deliveries("n1"), "not that type")
-        assert [type(outcome) for outcome in await works.publish(plan(events("a"), rules))] == [Done]
+        assert [type(outcome) for outcome in await works.publish(events("a"))] == [Done]
         assert (stats.relayed, stats.not_relayed) == (0, 1)
 
 
 async def test_a_node_that_cannot_be_told_now_is_told_later(redis_server: EmbeddedRedis, keys: Keys) -> None:
     async with asyncio.timeout(10), holding_proxy(redis_server.port) as (proxy, url), open_pipe(url) as pipe:
-        works, rules, stats = publisher(pipe, keys)
+        works, stats = publisher(pipe, keys)
         await Node(pipe, keys).listen("news:a")
-        planned = plan(events("a"), rules)
+        currents = events("a")
         async with asyncio.TaskGroup() as group:
-            publishing = group.create_task(works.publish(planned))
+            publishing = group.create_task(works.publish(currents))
             while not any(b"deliveries" in chunk for chunk in proxy.chunks[-1:]):  # noqa: ASYNC110
                 await asyncio.sleep(0)
             proxy.cut()
         (outcome,) = publishing.result()
         assert isinstance(outcome, Unavailable | Done)
         await pipe.wait_up(5)
-        assert [type(outcome) for outcome in await works.publish(planned)] == [Done]
+        assert [type(outcome) for outcome in await works.publish(currents)] == [Done]
         assert stats.relayed >= 1
 
 
 async def test_epochs_differ(redis_server: EmbeddedRedis, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
-        works, rules, _ = publisher(pipe, keys)
+        works, _ = publisher(pipe, keys)
         node, epochs = Node(pipe, keys), set()
         for number in range(3):
             await pipe.ask("DEL", keys.meta("news:a"), keys.log("news:a"))
-            await works.publish(plan([Event(str(number), "shop", "x", 0.0, topics=("news:a",))], rules))
+            await works.publish([Current(Event(str(number), "shop", "x", 0.0, topics=("news:a",)), LATER)])
             epochs.add((await node.read("news:a"))[0])
         assert len(epochs) == 3

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from bus.event import Event
 from bus.outcome import Expired, Rejected
 from bus.queue import Entry
+from fanout.plan import Current
 from fanout.resolver import AT_ONCE, accepted_at, look
 from fanout.timers import Later
 
@@ -26,8 +26,9 @@ def entry(event: Any, *, age: float = 0.0, **fields: bytes) -> Entry:
 
 def test_an_event_is_published_under_its_position_where_it_has_no_id() -> None:
     found = look(entry(EVENT), 7, NOW)
-    assert isinstance(found, Event)
-    assert (found.id, found.created_at) == (f"{round(NOW * 1000)}-3.7", NOW)
+    assert isinstance(found, Current)
+    assert (found.event.id, found.event.created_at) == (f"{round(NOW * 1000)}-3.7", NOW)
+    assert found.expires_at == NOW + 86_400
 
 
 def test_what_is_no_event_is_rejected() -> None:
@@ -51,9 +52,9 @@ def test_an_event_for_later_waits_and_then_comes() -> None:
     origin = f"{round(NOW * 1000)}-3"
     assert waiting.member == b"event\n" + origin.encode() + b"\nshop keeper\n" + orjson.dumps(event)
     due = look(entry(event, age=-60, d=origin.encode()), 7, NOW + 59)  # our clock lags behind Redis's
-    assert isinstance(due, Event)
-    assert due.id == origin + ".7"
-    assert isinstance(look(entry(event, age=-60, d=origin.encode()), 7, NOW + 119), Event)
+    assert isinstance(due, Current)
+    assert (due.event.id, due.expires_at) == (origin + ".7", NOW + 120)
+    assert isinstance(look(entry(event, age=-60, d=origin.encode()), 7, NOW + 119), Current)
     assert isinstance(look(entry(event, age=-60, d=origin.encode()), 7, NOW + 121), Expired)
     assert isinstance(look(entry(event, d=b"nonsense"), 7, NOW), Later)
 
@@ -67,6 +68,6 @@ def test_ids_made_by_hand_say_nothing_about_acceptance() -> None:
 def test_entries_of_two_partitions_are_two_events_though_their_ids_are_one() -> None:
     event = {"type": "t", "to": {"users": ["alice"]}}
     one, other = (look(entry(event), partition, NOW) for partition in (3, 4))
-    assert isinstance(one, Event)
-    assert isinstance(other, Event)
-    assert one.ref != other.ref
+    assert isinstance(one, Current)
+    assert isinstance(other, Current)
+    assert one.event.ref != other.event.ref

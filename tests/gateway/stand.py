@@ -153,10 +153,9 @@ class Producer:
         keys, partition, ref = self._keys, self._keys.partition(topic), f"e{self._count}"
         body = b'"data":' + orjson.dumps(data)
         names = [keys.body(partition, ref), keys.seen(partition, ref), keys.withdrawn(partition, ref)]
-        names += [keys.log(topic), keys.meta(topic), keys.routes(topic)]
-        [[offset, epoch, *found]] = await self._pipe.script(
-            "publish", names, [body, ref, 600, 600, self._kept, f"epoch{self._count}", "0", topic, 0]
-        )
+        names += [keys.lease(partition), keys.timers(partition), keys.counts(partition, ref), keys.log(topic)]
+        args = [body, ref, 600, 600, 600, self._kept, f"epoch{self._count}", "notification", "on", "", "", "", 0]
+        _, [offset, epoch, _, *found] = await self._pipe.script("publish", names, [*args, "", 0, 20_000, 0, 1, topic])
         return offset, epoch.decode(), [node.decode() for node in found]
 
     async def tell(self, node: str, topic: str, offset: int, epoch: str, data: Any) -> None:
