@@ -77,17 +77,22 @@ class Profile:
     """For templates."""
     contacts: Contacts = field(default_factory=Contacts, repr=False)
 
+    def document(self) -> dict[str, Any]:
+        """As `parse` reads it, all in the clear: what a patch is merged into."""
+        hook = self.contacts.webhook
+        out: dict[str, Any] = {"locale": self.locale, "timezone": self.timezone, "name": self.name}
+        out |= {"data": dict(self.data), "email": self.contacts.email, "phone": self.contacts.phone}
+        out["webhook"] = hook and {"url": hook.url, "secret": hook.secret}
+        return {name: value for name, value in out.items() if value}
+
     def to_json(self, *, masked: bool) -> dict[str, Any]:
         """For the API: absent members left out, contacts masked or in the clear. A secret is never shown."""
-        contacts = self.contacts
-        webhook = contacts.webhook and {
-            "url": mask("webhook", contacts.webhook.url) if masked else contacts.webhook.url
-        }
-        out: dict[str, Any] = {"locale": self.locale, "timezone": self.timezone, "name": self.name}
-        out["data"] = dict(self.data)
-        for kind, text in (("email", contacts.email), ("phone", contacts.phone)):
-            out[kind] = mask(kind, text) if masked and text else text
-        return {name: value for name, value in (out | {"webhook": webhook}).items() if value}
+        out = self.document()
+        if hook := self.contacts.webhook:
+            out["webhook"] = {"url": mask("webhook", hook.url) if masked else hook.url}
+        if masked:
+            out |= {kind: mask(kind, out[kind]) for kind in INDEXED if kind in out}
+        return out
 
 
 @dataclass(frozen=True, slots=True)

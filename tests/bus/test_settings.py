@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.people.settings import PeopleSettings
 from bus.settings import BadSetting, BusSettings, check_top_level, read, read_file, secret, shown
 
 
@@ -22,6 +23,7 @@ class Role(BusSettings):
     origins: tuple[str, ...] = ()
     password: str = secret("")
     table: Mapping[str, Any] = field(default_factory=dict)
+    tables: tuple[Mapping[str, Any], ...] = ()
 
 
 def load(file: Mapping[str, Any] | None = None, **environ: str) -> Role:
@@ -50,8 +52,10 @@ def test_variables_of_each_form() -> None:
 
 
 def test_the_file_of_each_form() -> None:
-    own = {"wait": 2, "origins": ["a"], "dev": True, "table": {"x": {"y": 1}}, "password": "p"}
-    assert load({"role": own}) == Role(wait=2.0, origins=("a",), dev=True, table={"x": {"y": 1}}, password="p")
+    own = {"wait": 2, "origins": ["a"], "dev": True, "table": {"x": {"y": 1}}, "password": "p", "tables": [{"z": 1}]}
+    assert load({"role": own}) == Role(
+        wait=2.0, origins=("a",), dev=True, table={"x": {"y": 1}}, password="p", tables=({"z": 1},)
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,7 @@ def test_the_file_of_each_form() -> None:
         ({"TOCSIN_WAIT": "soon"}, "TOCSIN_WAIT must be a number"),
         ({"TOCSIN_WAIT": "nan"}, "TOCSIN_WAIT must be a number"),
         ({"TOCSIN_WAIT": "inf"}, "TOCSIN_WAIT must be a number"),
+        ({"TOCSIN_TABLES": "[]"}, "TOCSIN_TABLES cannot be set by a variable; use tocsin.toml"),
         ({"TOCSIN_TABLE": "{}"}, "TOCSIN_TABLE cannot be set by a variable; use tocsin.toml"),
     ],
 )
@@ -87,6 +92,8 @@ def test_a_wrong_variable_is_named(environ: dict[str, str], says: str) -> None:
         ({"role": {"origins": "a"}}, "origins must be a list of strings"),
         ({"role": {"origins": [1]}}, "origins must be a list of strings"),
         ({"role": {"table": "x"}}, "table must be a table"),
+        ({"role": {"tables": {}}}, "tables must be a list of tables"),
+        ({"role": {"tables": ["x"]}}, "tables must be a list of tables"),
     ],
 )
 def test_a_wrong_entry_of_the_file_is_named(file: dict[str, Any], says: str) -> None:
@@ -96,7 +103,7 @@ def test_a_wrong_entry_of_the_file_is_named(file: dict[str, Any], says: str) -> 
 
 
 @given(
-    st.sampled_from(["port", "wait", "dev", "origins", "password", "table", "prefix"]),
+    st.sampled_from(["port", "wait", "dev", "origins", "password", "table", "tables", "prefix"]),
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()) | st.just({}),
 )
 def test_what_is_read_has_the_type_it_should(name: str, value: Any) -> None:
@@ -121,6 +128,16 @@ def test_secrets_are_not_shown() -> None:
     assert shown(settings)["password"] == "***"
     assert shown(Role())["password"] == ""
     assert shown(settings)["port"] == 1
+
+
+def test_keys_of_the_directory_are_secret_and_the_same_for_all_roles() -> None:
+    file = {"directory_keys": ["a:b"], "ladder": [{"via": "live"}], "role": {"directory_index_key": "c"}}
+    settings = read(PeopleSettings, file, {"TOCSIN_DEFAULT_LOCALE": "de"}, table="role")
+    assert settings == PeopleSettings(
+        directory_keys=("a:b",), ladder=({"via": "live"},), directory_index_key="c", default_locale="de"
+    )
+    assert (shown(settings)["directory_keys"], shown(settings)["directory_index_key"]) == ("***", "***")
+    assert "a:b" not in repr(settings)
 
 
 def test_the_file_is_toml_in_utf8(tmp_path: Path) -> None:
