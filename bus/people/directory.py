@@ -127,7 +127,8 @@ class Directory:
             version = await self._write(user, version, self._fields(user, known.profile), listed)
             if not version:
                 return None
-            await self._asks(("HSET", self._keys.index(digest), user, "1") for digest in sorted(wanted - known.indexes))
+        # All of them, for one that is listed may be gone from the index: somebody crashed who was taking it away.
+        await self._asks(("HSET", self._keys.index(digest), user, "1") for digest in sorted(wanted))
         version = await self._write(user, version, self._fields(user, profile), listed)
         if version and listed - wanted:
             await self._asks(("HDEL", self._keys.index(digest), user) for digest in sorted(listed - wanted))

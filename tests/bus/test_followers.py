@@ -1,0 +1,99 @@
+"""Followers on a real Redis: counted, paged, marked in the topic before they are noted, and gone without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bus.errors import Refused
+from bus.keys import Keys
+from bus.people.followers import Followers
+from bus.pipe import Pipe
+from tests.conftest import open_pipe
+from tocsin.embedded import EmbeddedRedis
+
+TOPIC = "news:sport"
+
+
+@asynccontextmanager
+async def following(server: EmbeddedRedis, keys: Keys) -> AsyncIterator[tuple[Followers, Pipe]]:
+    async with asyncio.timeout(30), open_pipe(server.url) as pipe:
+        yield Followers(pipe, keys), pipe
+
+
+async def pages(followers: Followers, limit: int) -> list[str]:
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = await followers.page(TOPIC, cursor, limit)
+        assert page is not None
+        assert len(page.users) <= limit
+        found += page.users
+        if (cursor := page.cursor) is None:
+            return found
+
+
+async def test_followers_come_and_go(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with following(redis_server, keys) as (followers, pipe):
+        assert await followers.follow(TOPIC, ["alice", "bob", "alice"]) == 2
+        assert await followers.follow(TOPIC, ["bob", "carol"]) == 1
+        await followers.follow("news:art", ["alice"])
+        assert await followers.topics("alice") == ("news:art", TOPIC)
+        assert await followers.count(TOPIC) == 3
+        assert await pipe.ask("HGET", keys.meta(TOPIC), "followed") == b"1"
+        assert await pipe.ask("ZRANGE", keys.members(TOPIC, keys.partition("alice")), 0, -1) != []
+
+        assert await followers.unfollow(TOPIC, ["alice", "nobody"]) == 1
+        assert await followers.topics("alice") == ("news:art",)
+        assert await pipe.ask("HGET", keys.meta(TOPIC), "followed") == b"1"
+        assert await followers.unfollow(TOPIC, ["bob", "carol"]) == 2
+        await followers.unfollow("news:art", ["alice"])
+        assert [name async for name in left(pipe, keys)] == []
+
+
+async def left(pipe: Pipe, keys: Keys) -> AsyncIterator[bytes]:
+    cursor = b"0"
+    while True:
+        cursor, names = await pipe.ask("SCAN", cursor, "MATCH", f"{keys.prefix}:*", "COUNT", 1000)
+        for name in names:
+            yield name
+        if cursor == b"0":
+            return
+
+
+async def test_many_at_once_and_page_by_page(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    users = [f"user{n:05}" for n in range(12_000)]
+    async with following(redis_server, keys) as (followers, _):
+        assert await followers.follow(TOPIC, users) == 12_000
+        for limit in (999, 5_000, 12_000, 20_000):
+            found = await pages(followers, limit)
+            assert sorted(found) == users
+        assert await followers.unfollow(TOPIC, users) == 12_000
+        assert await pages(followers, 10) == []
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "8:alice", "-1:alice", "٣:alice", "99999:a"])
+async def test_a_cursor_that_is_none_of_ours(redis_server: EmbeddedRedis, keys: Keys, cursor: str) -> None:
+    async with following(redis_server, keys) as (followers, _):
+        assert await followers.page(TOPIC, cursor, 10) is None
+
+
+async def test_who_comes_while_the_last_one_leaves_is_marked(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with following(redis_server, keys) as (followers, pipe):
+        for _ in range(30):
+            await followers.follow(TOPIC, ["alice"])
+            async with asyncio.TaskGroup() as group:
+                group.create_task(followers.unfollow(TOPIC, ["alice"]))
+                group.create_task(followers.follow(TOPIC, ["bob"]))
+            assert await pipe.ask("HGET", keys.meta(TOPIC), "followed") == b"1"
+            await followers.unfollow(TOPIC, ["bob"])
+
+
+async def test_a_refusal_of_redis_is_raised(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with following(redis_server, keys) as (followers, pipe):
+        await pipe.ask("SET", keys.members(TOPIC, keys.partition("alice")), "text")
+        with pytest.raises(Refused):
+            await followers.follow(TOPIC, ["alice"])
