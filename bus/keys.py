@@ -118,6 +118,10 @@ class Keys:
         """Hash with TTL: how many recipients of an event in this partition are in which state."""
         return self.tagged(partition, "counts", escape(ref))
 
+    def counts_prefix(self, partition: int) -> str:
+        """What a script puts before an escaped event reference to find its counts."""
+        return self.tagged(partition, "counts", "")
+
     def bulk(self, partition: int) -> str:
         """Stream: walks over many recipients (followers of a topic, withdrawals), beside the live lane."""
         return self.tagged(partition, "bulk")
@@ -212,11 +216,12 @@ class Keys:
         return self._topic(topic, "inbox", "log")
 
     def meta(self, topic: str) -> str:
-        """Hash: `epoch`, `top` (offset of the newest entry)."""
+        """Hash: `epoch`, `top` (offset of the newest entry); of a person also `written` (highest offset on any socket),
+        `acked` (ranges of offsets, `a-b,c-d`), `seen` (offset up to which the bell was opened), `last_seen` (ms)."""
         return self._topic(topic, "meta", "meta")
 
     def routes(self, topic: str) -> str:
-        """Hash: node id → `1`, the nodes that hold a live connection interested in it."""
+        """Hash: node id → when it last said so (ms), the nodes that hold a live connection interested in it."""
         return self._topic(topic, "routes", "routes")
 
     def presence(self, topic: str) -> str:

@@ -93,7 +93,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "digest": "5e88…",
     "ticket": "9f86…",
 }
-_SKIP: Final = ("partition", "tagged", "body_prefix", "listening")
+_SKIP: Final = ("partition", "tagged", "body_prefix", "counts_prefix", "listening")
 
 
 def key_rows() -> Iterator[tuple[str, ...]]:

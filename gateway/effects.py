@@ -120,8 +120,16 @@ class Receive:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """The client has these notifications of its inbox: offsets `first` to `to`."""
+
+    first: int
+    to: int
+
+
 Question = Verify | Admit | Join | Publish | ReadHistory | ReadPresence | Call
-Effect = Send | Close | Leave | Receive | Question
+Effect = Send | Close | Leave | Receive | Acked | Question
 
 
 # Answers ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ costs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from gateway.hub import Hub
@@ -24,14 +24,18 @@ _ENDED: Final = object()
 class Flusher:
     """`wake` after anything was published; any number of calls lead to one flush."""
 
-    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop, on_written: Callable[[], None]) -> None:
+        """`on_written` is called when there is something in `Hub.written`."""
         self._hub = hub
+        self._on_written = on_written
         self._loop = loop
         self._running: Iterator[None] | None = None
         self._waiting = False
 
     def wake(self) -> None:
         """Flush soon, or let a flush that is waiting or under way take it in."""
+        if self._hub.written:
+            self._on_written()
         if self._running is not None or self._waiting or not self._hub.dirty:
             return
         self._waiting = True

@@ -2,7 +2,8 @@
 
 Listeners of a topic move in lockstep: each publication is accepted once, encoded once per wire, and joined with its
 neighbours before it is written, so a connection costs one write per turn and no state of its own. What comes twice is
-dropped, what comes early is held until the hole before it is filled. Pure: connections are written to, never awaited.
+dropped, what comes early is held until the hole before it is filled. Behind what goes to an inbox goes a ping, whose
+pong is the receipt. Pure: connections are written to, never awaited.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ from enum import Enum, auto
 from typing import Final
 
 from bus.cursor import Cursor
+from bus.keys import INBOX
+from bus.ranges import NOTHING, Ranges, merge
 from gateway.connection import Connection
 from gateway.wire.framing import Wire, encode
-from gateway.wire.replies import channel_of, push_publication
+from gateway.wire.replies import PING, channel_of, push_publication
 
 SLICE: Final = 300
 """Writes between two pauses of a flush: 1–5 ms, so that a broadcast to 10,000 does not block the loop."""
 MAX_AHEAD: Final = 1_000
 """Most publications held for one topic while a hole before them is filled."""
+
+PINGS: Final = tuple(encode(wire, PING) for wire in (Wire.WEBSOCKET, Wire.SSE, Wire.STREAM))
+"""A ping as it goes out on each wire that has some."""
 
 Publication = tuple[int, bytes]
 """Offset (0: it has no place in history) and the inside of a JSON object."""
@@ -90,10 +96,13 @@ class Behind(Enum):
 class Batch:
     """What a flush gives to the listeners of one topic: made once, encoded at most once per wire."""
 
-    __slots__ = ("_encoded", "members", "pending", "pushes", "topic")
+    __slots__ = ("_encoded", "epoch", "members", "pending", "pushes", "receipt", "topic")
 
     def __init__(self, topic: Topic) -> None:
         self.topic = topic.name
+        self.epoch = topic.epoch
+        self.receipt = max([at for at, _ in topic.pending]) if topic.pending and topic.name.startswith(INBOX) else 0
+        """Offset up to which a receipt is wanted from each listener; 0: none is."""
         self.pending: Sequence[Publication] = topic.pending or ()
         self.pushes: Sequence[bytes] = topic.pushes or ()
         self.members: Sequence[Connection] = list(topic.members)
@@ -128,6 +137,8 @@ class Hub:
         """Topics with something to flush."""
         self.gaps: set[str] = set()
         """Topics that hold publications behind a hole."""
+        self.written: dict[str, tuple[str, Ranges]] = {}
+        """Inboxes → epoch and offsets that were put on a connection since somebody took this away."""
         self.deliveries = 0
         self._written = 0
         """Writes since the last pause of the flush."""
@@ -175,6 +186,8 @@ class Hub:
             if at < recover.offset <= cursor.offset:
                 return Behind.BEHIND
             landing = self._recover(topic, recover.offset, at, missed)
+            if landing.publications and name.startswith(INBOX):
+                self._note(name, cursor.epoch, landing.publications[0][0], landing.offset)
         else:
             assert topic.epoch is not None
             landing = Landing(topic.epoch, at, False, ())
@@ -308,6 +321,11 @@ class Hub:
         self.gaps.discard(name)
         return False
 
+    def _note(self, name: str, epoch: str, first: int, last: int) -> None:
+        known = self.written.get(name)
+        before = known[1] if known is not None and known[0] == epoch else NOTHING
+        self.written[name] = (epoch, merge(before, ((first, last),)) if before else ((first, last),))
+
     # Writing -----------------------------------------------------------------------------------------------------
 
     def flush(self) -> Iterator[None]:
@@ -320,14 +338,23 @@ class Hub:
             batches = [batch for batch in map(Batch, topics) if batch.pending or batch.pushes]
             shared = _in_several(batches)
             for batch in batches:
+                if batch.receipt and batch.members:
+                    self._note_written(batch)
                 yield from self._give(batch, shared)
             yield from self._give_joined(batches, shared)
+
+    def _note_written(self, batch: Batch) -> None:
+        assert batch.epoch is not None  # or there would be no offsets
+        self._note(batch.topic, batch.epoch, min([at for at, _ in batch.pending if at]), batch.receipt)
 
     def _give(self, batch: Batch, shared: set[Connection]) -> Iterator[None]:
         members = [m for m in batch.members if m not in shared] if shared else batch.members
         for start in range(0, len(members), SLICE):
             part = members[start : start + SLICE]
-            _write_all(batch, part)
+            if batch.receipt:
+                _write_with_pings(batch, part)
+            else:
+                _write_all(batch, part)
             self.deliveries += len(batch.pending) * len(part)
             if self._pause_due(len(part)):
                 yield
@@ -360,7 +387,21 @@ def _write_joined(member: Connection, batches: Sequence[Batch]) -> None:
         for batch in batches:
             batch.give(member)
     else:
-        member.write(b"".join([batch.encoded(member.wire) for batch in batches]))
+        joined = [batch.encoded(member.wire) for batch in batches]
+        receipt = max([batch.receipt for batch in batches])
+        if receipt and member.session.wrote(receipt):
+            joined.append(PINGS[member.wire])
+        member.write(b"".join(joined))
+
+
+def _write_with_pings(batch: Batch, members: Sequence[Connection]) -> None:
+    """To the few who share an inbox: those who have no ping to answer yet get one behind it, in the same write."""
+    for member in members:
+        wire = member.wire
+        if wire is not Wire.EVENTS and member.session.wrote(batch.receipt):
+            member.write(batch.encoded(wire) + PINGS[wire])
+        else:
+            batch.give(member)
 
 
 def _write_all(batch: Batch, members: Sequence[Connection]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bus.namespaces import Namespaces
 from gateway.effects import Answer, Close, Effect, Question, Send
+from gateway.pings import SEND_PING, Pings
 from gateway.states import TRANSITIONS, Input, State
 from gateway.wire import commands, replies
 from gateway.wire.codes import Disconnect, Error
@@ -56,22 +57,22 @@ class Queue:
 
 
 Effects = Sequence[Effect]
-_PING: Final = (Send(replies.PING),)
+_PING: Final = (SEND_PING,)
 
 
-class Intake(ABC):
+class Intake(Pings, ABC):
     """Takes messages, gives commands one at a time to `_serve`, answers to `_proceed`."""
 
-    __slots__ = ("_context", "_errors", "_paid_until", "_pending", "_pinged", "_queue", "state")
+    __slots__ = ("_context", "_errors", "_paid_until", "_pending", "_queue", "state")
 
     def __init__(self, context: SessionContext) -> None:
+        super().__init__()
         self.state = State.NEW
         self._context = context
         self._pending: object | None = None
         self._queue: Queue | None = None
         self._paid_until = 0.0
         self._errors = 0
-        self._pinged = False
 
     @abstractmethod
     def _serve(self, command: commands.Command, now: float) -> Effects:
@@ -120,13 +121,12 @@ class Intake(ABC):
         """Time for a ping: nothing unless connected. Also starts a new count of errors."""
         if self.state is not State.CONNECTED:
             return ()
-        self._pinged = True
         self._errors = 0
-        return _PING
+        return _PING if self._ping_due() else ()
 
     def overdue_pong(self, now: float) -> Effects:
         """The time for the pong is over: closes if it did not come."""
-        return self._end(Disconnect.NO_PONG) if self._pinged and not self._over else ()
+        return self._end(Disconnect.NO_PONG) if self._overdue and not self._over else ()
 
     def closed(self) -> None:
         """The transport is gone. An answer that is still to come may be handed in as ever."""
@@ -161,10 +161,9 @@ class Intake(ABC):
     def _pong(self) -> Effects:
         if self._over:
             return ()
-        if not self._pinged or not self._move(Input.PONG):
+        if not self._asked_for or not self._move(Input.PONG):
             return self._end(Disconnect.BAD_REQUEST)
-        self._pinged = False
-        return ()
+        return self._answered()
 
     def _within_rate(self, now: float) -> bool:
         """The generic cell rate algorithm (ITU-T I.371), whose whole state is one time."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from bus.cursor import Cursor
 from bus.errors import BusError
-from bus.keys import Keys
+from bus.keys import INBOX, Keys
 from bus.pipe import OnReply, Pipe, Reply
 from gateway.connection import Connection
 from gateway.effects import Failed, Joined
@@ -99,7 +99,14 @@ class Joins:
     def leave(self, name: str, member: Connection) -> None:
         """A connection stops listening."""
         if self._hub.leave(name, member):
+            self._left(name)
+
+    def _left(self, name: str) -> None:
+        if not name.startswith(INBOX):
             self._unroute(name)
+            return
+        _, meta, routes, _ = self._keys.listening(name)
+        self._pipe.post_script("leave", (routes, meta), (self._node,), ignore)
 
     def _unroute(self, name: str) -> None:
         self._pipe.post(("HDEL", self._keys.routes(name), self._node), ignore)

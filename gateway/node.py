@@ -22,6 +22,7 @@ from gateway.names import Names
 from gateway.origins import Origins
 from gateway.presence import Presence
 from gateway.procedures import Procedures
+from gateway.receipts import Receipts
 from gateway.relay import Relay, ignore
 from gateway.service import Parts, Service
 from gateway.session import SessionContext
@@ -68,7 +69,9 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn
     node = token_hex(6)
     keys = Keys(settings.prefix, settings.partitions)
     hub, stats = Hub(), Stats()
-    flusher = Flusher(hub, asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    receipts = Receipts(pipe, keys, hub, loop, stats)
+    flusher = Flusher(hub, loop, receipts.wake)
     names = Names(node)
     history = History(pipe, keys, names)
     verifier = Verifier(settings, clock, pipe, keys)
@@ -93,6 +96,7 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn
             relay=relay,
             history=history,
             calls=Calls(procedures, spawn),
+            receipts=receipts,
             origins=Origins(settings.allowed_origins),
         )
     )

@@ -23,6 +23,7 @@ from bus.pipe import Pipe
 from gateway.calls import Calls
 from gateway.connection import Connection
 from gateway.effects import (
+    Acked,
     Admit,
     Answer,
     Call,
@@ -54,6 +55,7 @@ from gateway.limits import Tally
 from gateway.names import Names
 from gateway.origins import Origins
 from gateway.presence import Presence
+from gateway.receipts import Receipts
 from gateway.relay import Relay
 from gateway.session import Session, SessionContext, State
 from gateway.settings import GatewaySettings
@@ -87,6 +89,7 @@ class Parts:
     relay: Relay
     history: History
     calls: Calls
+    receipts: Receipts
     origins: Origins
 
 
@@ -110,6 +113,7 @@ class Service:
         )
         self.watch = Watch(self, parts.settings)
         self.presence = parts.presence
+        self.receipts = parts.receipts
         self._names = parts.names
         self._context, self._verifier, self._ingest = parts.context, parts.verifier, parts.ingest
         self._relay, self._history, self._calls, self._origins = parts.relay, parts.history, parts.calls, parts.origins
@@ -246,6 +250,8 @@ class Service:
                         return
                     case Leave(topic):
                         self._leave(connection, topic)
+                    case Acked(first, to):
+                        self.receipts.acked(connection.session.user, first, to)
                     case Receive():
                         pass  # `send` is for applications of their own; a notification service has no use for it
                     case _:

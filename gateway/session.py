@@ -39,6 +39,7 @@ from gateway.effects import (
     Verify,
 )
 from gateway.intake import Effects, Intake, SessionContext
+from gateway.pings import SEND_PING
 from gateway.states import Input, State
 from gateway.wire import commands, replies
 from gateway.wire.codes import Disconnect, Error, Unsubscribed
@@ -204,7 +205,9 @@ class Session(Intake):
         if self.secret:
             result["session"] = self.secret
             result["node"] = context.node
-        return self._reply(command.id, "connect", result)
+        reply = self._reply(command.id, "connect", result)
+        since = command.recover.offset if command.recover is not None and answer.recovered else answer.offset
+        return (*reply, SEND_PING) if self.entered(since, answer.offset) else reply
 
     def _refuse_connect(self, id: int, error: Error) -> Effects:
         self.user, self.expires_at = "", None

@@ -38,6 +38,12 @@ class Stats:
     position_checks: int = 0
     position_failures: int = 0
     """Position checks that found something missed."""
+    receipts: int = 0
+    """Notifications newly acknowledged by clients here."""
+    receipts_refused: int = 0
+    """Receipts of a log that was made anew since, or for offsets that it does not have."""
+    receipts_dropped: int = 0
+    """Receipts lost because too many waited for Redis."""
     recovered: int = 0
     unrecovered: int = 0
     bus_failures: int = 0

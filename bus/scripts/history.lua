@@ -1,6 +1,7 @@
 -- Read a topic's position and some of its history.
 --
--- KEYS  1 log, 2 meta; also reads bodies under ARGV[5], which carry the same hash tag
+-- KEYS  1 log, 2 meta; also reads bodies under ARGV[5], and of an inbox that is made anew deletes unread and archived
+--       beside it, which all carry the same hash tag
 -- ARGV  1 epoch to use where the topic has none, 2 first offset wanted ("-" for the oldest, "+" for the newest),
 --       3 "1" for newest first, 4 most publications wanted (0: only the position), 5 prefix of body keys,
 --       6 ttl of meta (s)
@@ -10,6 +11,8 @@ local epoch = redis.call('HGET', KEYS[2], 'epoch')
 if not epoch then
   -- A log without a position is from before the position was lost: its offsets mean nothing now.
   redis.call('DEL', KEYS[1])
+  local inbox = string.match(KEYS[1], '^(.*:)inbox$')
+  if inbox then redis.call('DEL', inbox .. 'unread', inbox .. 'archived') end
   epoch = ARGV[1]
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'top', 0)
 end

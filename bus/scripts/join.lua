@@ -1,18 +1,23 @@
 -- A node begins to listen to a topic, and learns where the topic stands and what a client missed.
 --
--- KEYS  1 log, 2 meta, 3 routes; also reads bodies under ARGV[6], which carry the same hash tag
+-- KEYS  1 log, 2 meta, 3 routes; also reads bodies under ARGV[6], and of an inbox that is made anew deletes unread and
+--       archived beside it, which all carry the same hash tag
 -- ARGV  1 node id, 2 epoch to use where the topic has none, 3 "1" to read what was missed, 4 offset last seen,
 --       5 most publications wanted, 6 prefix of body keys, 7 ttl of routes (s; refreshed by the node's position
 --       check, so that the routes of a dead node go by themselves), 8 ttl of meta (s)
 -- Returns  {epoch, top, {offset, publication, offset, publication, …}}; an empty publication is one that was withdrawn;
 --          a list that does not begin right after the offset last seen says that something is no longer there
 -- Atomic because a publication between the route and the reading would be neither in the history nor on the wire.
-redis.call('HSET', KEYS[3], ARGV[1], '1')
+local time = redis.call('TIME')
+-- The route says when it was last refreshed: when its node dies, that is when the person was last seen.
+redis.call('HSET', KEYS[3], ARGV[1], string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
 redis.call('EXPIRE', KEYS[3], ARGV[7])
 local epoch = redis.call('HGET', KEYS[2], 'epoch')
 if not epoch then
   -- A log without a position is from before the position was lost: its offsets mean nothing now.
   redis.call('DEL', KEYS[1])
+  local inbox = string.match(KEYS[1], '^(.*:)inbox$')
+  if inbox then redis.call('DEL', inbox .. 'unread', inbox .. 'archived') end
   epoch = ARGV[2]
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'top', 0)
 end

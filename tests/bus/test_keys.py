@@ -98,6 +98,7 @@ def test_an_inbox_lives_with_its_user(name: str) -> None:
 @given(NAMES, st.integers(0, 7))
 def test_a_script_finds_a_body_by_its_prefix(ref: str, partition: int) -> None:
     assert KEYS.body_prefix(partition) + escape(ref) == KEYS.body(partition, ref)
+    assert KEYS.counts_prefix(partition) + escape(ref) == KEYS.counts(partition, ref)
 
 
 @given(NAMES)

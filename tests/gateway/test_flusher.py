@@ -38,7 +38,7 @@ async def turns(count: int) -> None:
 async def test_one_listener_is_written_to_in_the_next_turn() -> None:
     hub = Hub()
     [client] = crowd(hub, "news:a", 1)
-    flusher = Flusher(hub, asyncio.get_running_loop())
+    flusher = Flusher(hub, asyncio.get_running_loop(), lambda: None)
     flusher.wake()
     hub.publish("news:a", "e", 1, body(1))
     flusher.wake()
@@ -52,7 +52,7 @@ async def test_what_comes_while_a_crowd_waits_shares_the_write() -> None:
     hub = Hub()
     clients = crowd(hub, "news:a", 2 * SLICE)
     loop = asyncio.get_running_loop()
-    flusher = Flusher(hub, loop)
+    flusher = Flusher(hub, loop, lambda: None)
     for n in range(1, 11):
         hub.publish("news:a", "e", n, body(n))
         flusher.wake()
@@ -68,7 +68,7 @@ async def test_what_comes_during_a_flush_goes_out_after_it() -> None:
     hub = Hub()
     clients = crowd(hub, "news:a", 2 * SLICE)
     loop = asyncio.get_running_loop()
-    flusher = Flusher(hub, loop)
+    flusher = Flusher(hub, loop, lambda: None)
     hub.publish("news:a", "e", 1, body(1))
     flusher.wake()
     async with asyncio.timeout(5):
@@ -89,7 +89,7 @@ async def test_a_bug_in_a_flush_does_not_end_all_flushes() -> None:
     loop = asyncio.get_running_loop()
     seen: list[object] = []
     loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
-    flusher = Flusher(hub, loop)
+    flusher = Flusher(hub, loop, lambda: None)
     hub.publish("news:a", "e", 1, body(1))
     flusher.wake()
     await turns(2)

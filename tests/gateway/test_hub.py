@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.cursor import Cursor
-from gateway.hub import MAX_AHEAD, SLICE, Behind, Hub, Landing, Verdict
+from gateway.hub import MAX_AHEAD, PINGS, SLICE, Behind, Hub, Landing, Verdict
+from gateway.pings import Pings
 from gateway.wire.codes import Disconnect
 from gateway.wire.framing import Wire
 
@@ -17,10 +18,9 @@ from gateway.wire.framing import Wire
 class Client:
     """A listener that keeps what it is given."""
 
-    session = None
-
     def __init__(self, wire: Wire = Wire.WEBSOCKET) -> None:
         self.wire = wire
+        self.session = Pings()
         self.remote = ""
         self.written: list[bytes] = []
         self.offered: list[tuple[str, int, bytes]] = []
@@ -368,3 +368,85 @@ def test_every_listener_sees_each_offset_once_and_in_order(data: st.DataObject) 
     flush(hub)
     for client, start in clients:
         assert client.offsets == list(range(start + 1, len(log) + 1))
+
+
+# Receipts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wire", [Wire.WEBSOCKET, Wire.SSE, Wire.STREAM])
+def test_a_ping_goes_behind_what_goes_to_an_inbox_in_the_same_write(wire: Wire) -> None:
+    hub, client = Hub(), Client(wire)
+    joined(hub, "@ann", client, top=4)
+    hub.publish("@ann", "e", 5, body(5))
+    hub.publish("@ann", "e", 6, body(6))
+    flush(hub)
+    (written,) = client.written
+    assert written.endswith(PINGS[wire])
+    assert written.count(PINGS[wire]) == 1
+    hub.publish("@ann", "e", 7, body(7))
+    flush(hub)
+    assert not client.written[1].endswith(PINGS[wire])  # one is under way
+    assert hub.written == {"@ann": ("e", ((5, 7),))}
+
+
+def test_each_device_has_a_ping_of_its_own_and_plain_streams_have_none() -> None:
+    hub, socket, busy, stream = Hub(), Client(), Client(), Client(Wire.EVENTS)
+    for client in (socket, busy, stream):
+        joined(hub, "@ann", client)
+    assert busy.session.wrote(0)
+    hub.publish("@ann", "e", 1, body(1))
+    flush(hub)
+    assert socket.written[0] == busy.written[0] + PINGS[Wire.WEBSOCKET]
+    assert stream.offered == [("@ann", 1, body(1))]
+    assert stream.written == []
+
+
+def test_topics_and_what_has_no_place_in_history_have_no_ping() -> None:
+    hub, client = Hub(), Client()
+    joined(hub, "news:a", client)
+    joined(hub, "@ann", client)
+    hub.publish("news:a", "e", 1, body(1))
+    flush(hub)
+    hub.publish("@ann", "e", 0, body(2))
+    flush(hub)
+    hub.push("@ann", b'{"push":{}}')
+    flush(hub)
+    assert not any(written.endswith(PINGS[Wire.WEBSOCKET]) for written in client.written)
+    assert hub.written == {}
+
+
+def test_an_inbox_and_a_topic_in_one_write_have_one_ping_at_its_end() -> None:
+    hub, client = Hub(), Client()
+    joined(hub, "@ann", client)
+    joined(hub, "news:a", client)
+    hub.publish("@ann", "e", 1, body(1))
+    hub.publish("news:a", "e", 1, body(2))
+    flush(hub)
+    (written,) = client.written
+    assert written.endswith(PINGS[Wire.WEBSOCKET])
+    assert client.offsets == [1, 1]
+    assert hub.written == {"@ann": ("e", ((1, 1),))}
+
+
+def test_what_was_recovered_was_written_and_what_nobody_heard_was_not() -> None:
+    hub, client = Hub(), Client()
+    hub.begin("@ann")
+    hub.finish("@ann", client, Cursor("e", 3), Cursor("e", 5), [(4, body(4)), (5, body(5))])
+    assert hub.written == {"@ann": ("e", ((4, 5),))}
+    hub.begin("@bob")
+    hub.publish("@bob", "f", 9, body(9))
+    hub.finish("@bob", Client(), None, Cursor("f", 8), ())
+    hub.leave("@bob", next(iter(hub.topics["@bob"].members)))
+    flush(hub)
+    assert "@bob" not in hub.written
+
+
+def test_written_offsets_of_another_epoch_take_the_place_of_those_before() -> None:
+    hub, client = Hub(), Client()
+    joined(hub, "@ann", client, top=8)
+    hub.publish("@ann", "e", 9, body(9))
+    flush(hub)
+    hub.catch_up("@ann", Cursor("f", 1), ())
+    hub.publish("@ann", "f", 2, body(2))
+    flush(hub)
+    assert hub.written == {"@ann": ("f", ((2, 2),))}

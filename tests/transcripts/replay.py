@@ -14,6 +14,7 @@ from bus.cursor import Cursor
 from bus.namespaces import Namespaces
 from gateway import effects
 from gateway.effects import Answer, Claims, Close, Effect, Leave, Receive, Send
+from gateway.pings import SEND_PING
 from gateway.session import Session, SessionContext
 from gateway.wire.codes import Disconnect, Error, Unsubscribed
 from gateway.wire.replies import channel_of, push_publication
@@ -97,7 +98,9 @@ class Replay:
             case {"unsubscribe": {"topic": topic, "code": code}}:
                 return self.session.unsubscribe(topic, UNSUBSCRIBED[code])
             case {"publication": {"topic": topic, "content": content, "offset": offset}}:
-                return (Send(push_publication(channel_of(topic), inside(content), offset)),)
+                push = Send(push_publication(channel_of(topic), inside(content), offset))
+                pinged = topic == self.session.inbox and self.session.wrote(offset)
+                return (push, SEND_PING) if pinged else (push,)
         raise ValueError(what)
 
 

@@ -1,0 +1,110 @@
+-- Note what people were written and have acknowledged, from whichever device, and count it for each event.
+--
+-- KEYS  per person: meta, inbox, trail; also counts under ARGV[1], which carry the same hash tag
+-- ARGV  1 prefix of counts keys, 2 size of a trail, 3 most ranges kept of what was acknowledged; then per person: epoch,
+--       offsets written, offsets acknowledged, both as `a-b,c-d`, sorted and apart
+-- Returns  per person {how many offsets were newly written, how many newly acknowledged}, or {-1, reason} for a person
+--          of whom nothing was noted: "epoch" (the log was made anew since), "top" (there is no such offset yet),
+--          "WRONGTYPE" (keys that cannot be used)
+-- Atomic because two devices of one person acknowledge at the same time, and each event is counted once.
+local most = tonumber(ARGV[3])
+
+-- As bus/ranges.py has it, which this is tested against.
+local function parse(text)
+  local out = {}
+  for first, last in string.gmatch(text or '', '(%d+)%-(%d+)') do out[#out + 1] = {tonumber(first), tonumber(last)} end
+  return out
+end
+
+local function merge(ranges, added)
+  local all, out = {}, {}
+  for _, range in ipairs(ranges) do all[#all + 1] = {range[1], range[2]} end
+  for _, range in ipairs(added) do all[#all + 1] = {range[1], range[2]} end
+  table.sort(all, function(one, other) return one[1] < other[1] end)
+  for _, range in ipairs(all) do
+    local before = out[#out]
+    if before and range[1] <= before[2] + 1 then
+      before[2] = math.max(before[2], range[2])
+    else
+      out[#out + 1] = range
+    end
+  end
+  while #out > most do table.remove(out, 1) end
+  return out
+end
+
+local function without(ranges, known)
+  local out = {}
+  for _, range in ipairs(ranges) do
+    local first, last = range[1], range[2]
+    for _, old in ipairs(known) do
+      if old[2] >= first and old[1] <= last then
+        if old[1] > first then out[#out + 1] = {first, old[1] - 1} end
+        first = old[2] + 1
+      end
+    end
+    if first <= last then out[#out + 1] = {first, last} end
+  end
+  return out
+end
+
+local function text(ranges)
+  local parts = {}
+  for i, range in ipairs(ranges) do parts[i] = string.format('%.0f-%.0f', range[1], range[2]) end
+  return table.concat(parts, ',')
+end
+
+local function highest(ranges) return #ranges > 0 and ranges[#ranges][2] or 0 end
+
+-- The trail and the counts of what is new; gives back how many offsets that is.
+local function tell(log, trail, kind, ranges)
+  local new = 0
+  for _, range in ipairs(ranges) do
+    new = new + range[2] - range[1] + 1
+    local from, to = string.format('%.0f-0', range[1]), string.format('%.0f-0', range[2])
+    for _, entry in ipairs(redis.call('XRANGE', log, from, to)) do
+      if #entry[2] == 2 then -- else it is a state publication, which is no notification
+        local ref = entry[2][2]
+        redis.call('XADD', trail, 'MAXLEN', '~', ARGV[2], '*', 'e', ref, 'k', kind, 'c', '', 'r', '', 'n', '0')
+        redis.call('HINCRBY', ARGV[1] .. ref, kind, 1)
+        if redis.call('TTL', ARGV[1] .. ref) < 0 then redis.call('EXPIRE', ARGV[1] .. ref, redis.call('TTL', log)) end
+      end
+    end
+  end
+  return new
+end
+
+local function note(meta, log, trail, epoch, written, acked)
+  local known = redis.call('HMGET', meta, 'epoch', 'top', 'written', 'acked')
+  if known[1] ~= epoch then return {-1, 'epoch'} end
+  local up_to, before = tonumber(known[3] or 0), parse(known[4])
+  local wanted = math.max(highest(written), highest(acked))
+  if wanted > tonumber(known[2]) then
+    -- The position may lag behind its log: the top is the larger of the two.
+    local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+    if not last or wanted > tonumber(string.match(last[1], '^%d+')) then return {-1, 'top'} end
+  end
+  local new_written = tell(log, trail, 'written', without(written, {{1, up_to}}))
+  local new_acked = tell(log, trail, 'acked', without(acked, before))
+  if highest(written) > up_to then redis.call('HSET', meta, 'written', string.format('%.0f', highest(written))) end
+  if new_acked > 0 then redis.call('HSET', meta, 'acked', text(merge(before, acked))) end
+  if new_written + new_acked > 0 and redis.call('TTL', trail) < redis.call('TTL', log) then
+    redis.call('EXPIRE', trail, redis.call('TTL', log))
+  end
+  return {new_written, new_acked}
+end
+
+local out = {}
+for i = 0, (#ARGV - 3) / 3 - 1 do
+  local fine, answer = pcall(note, KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3], ARGV[3 * i + 4],
+    parse(ARGV[3 * i + 5]), parse(ARGV[3 * i + 6]))
+  if not fine then
+    -- A string before Redis 7, a table since.
+    local why = type(answer) == 'table' and answer.err or tostring(answer)
+    -- Only a key of the wrong type is that person's own trouble; the rest (OOM, READONLY …) is everyone's.
+    if not string.find(why, 'WRONGTYPE', 1, true) then return redis.error_reply(why) end
+    answer = {-1, 'WRONGTYPE'}
+  end
+  out[#out + 1] = answer
+end
+return out
