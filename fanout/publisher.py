@@ -160,6 +160,12 @@ class Publisher:
             elif self._graves.silent(delivery.node):
                 self._forget(delivery)
 
+    async def tell(self, entries: Sequence[Delivery]) -> None:
+        """Give nodes entries that are ready. Raises `BusError`, but not for a node whose own stream is broken."""
+        for reply in await self._pipe.scripts(map(self._deliver_call, entries)) if entries else ():
+            if isinstance(reply, BusError) and not isinstance(_blame(reply), Retry):
+                raise reply
+
     def _deliver_call(self, delivery: Delivery) -> Call:
         keys, node = self._rules.keys, delivery.node
         names = (keys.node_deliveries(node), keys.node_sequence(node), keys.node_alive(node))

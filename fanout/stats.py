@@ -57,6 +57,10 @@ class Stats:
     published: int = 0
     """Events given to their whole audience."""
     recipients: int = 0
+    followers: int = 0
+    """Durable followers of topics that events were given to, in bulk."""
+    withdrawn: int = 0
+    """Walks that took an event back from all of a partition."""
     expired: int = 0
     scheduled: int = 0
     relayed: int = 0
@@ -79,6 +83,8 @@ class Stats:
             ("bus_failures", "Failed commands to Redis that were waited out", queues.bus_failures),
             ("events_published", "Events given to their whole audience", self.published),
             ("recipients", "Topics and inboxes that events were given to", self.recipients),
+            ("followers", "Durable followers of topics that events were given to", self.followers),
+            ("withdrawals", "Partitions of which an event was taken back", self.withdrawn),
             ("events_expired", "Events whose time was over before they were published", self.expired),
             ("events_scheduled", "Events put off until their time", self.scheduled),
             ("relayed", "Entries given to gateway nodes", self.relayed),

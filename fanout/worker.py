@@ -22,6 +22,7 @@ from bus.pipe import Pipe
 from bus.policy import FANOUT
 from bus.queue import Queue
 from bus.registry import Registry, owned_by
+from fanout.bulk import Lane, lane
 from fanout.doorbell import Doorbell
 from fanout.publisher import Publisher
 from fanout.resolver import Resolver
@@ -46,6 +47,7 @@ class Work:
     lease: Lease
     consumer: Consumer
     timers: Timers
+    bulk: Lane
     task: asyncio.Task[None] | None = None
     leaving: bool = False
 
@@ -75,6 +77,8 @@ class Worker:
         self._leases = Leases(control, keys, name, settings.lease_ttl)
         self._nodes = Registry(control, keys.nodes, name, settings.worker_ttl)
         self._interval = min(settings.worker_ttl, settings.lease_ttl) / BEATS
+        self._turns = asyncio.Semaphore(1)
+        """Of the bulk lanes: a step of one at a time, so that the live lanes wait for one at most."""
         self._work: dict[int, Work] = {}
 
     @property
@@ -142,7 +146,18 @@ class Worker:
         resolver = Resolver(lease.partition, self._publisher, timers, self._clock, self._stats)
         line = self._connect(lease.partition)
         bell = Doorbell(line, self._keys.events(lease.partition))
-        work = Work(lease, Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues), timers)
+        bulk = lane(
+            self._pipe,
+            self._connect(lease.partition),
+            self._keys,
+            lease,
+            self._publisher,
+            settings,
+            self._clock,
+            self._stats,
+            self._turns,
+        )
+        work = Work(lease, Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues), timers, bulk)
         self._work[lease.partition] = work
         work.task = group.create_task(self._run(work, line))
 
@@ -150,6 +165,7 @@ class Worker:
         """End after the batch under way."""
         work.leaving = True
         work.consumer.stop()
+        work.bulk.consumer.stop()
 
     def _abandon(self, work: Work) -> None:
         """End at once: the lease is over."""
@@ -169,8 +185,10 @@ class Worker:
         partition = work.lease.partition
         try:
             async with asyncio.TaskGroup() as group:
-                beside = (group.create_task(line.run()), group.create_task(work.timers.run()))
+                beside = [group.create_task(run) for run in (line.run(), work.bulk.line.run(), work.timers.run())]
+                walks = group.create_task(work.bulk.consumer.run())
                 await work.consumer.run()
+                await walks
                 for task in beside:
                     task.cancel()
         except* Fenced:
