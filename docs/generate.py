@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from bus.keys import Keys
 from bus.namespaces import Namespace
+from bus.people.settings import PeopleSettings
 from bus.settings import PREFIX, BusSettings
 from fanout.settings import FanoutSettings
 from gateway.settings import GatewaySettings
@@ -91,9 +92,13 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "ref": "4.shop/17",
     "node": "n1",
     "digest": "5e88…",
+    "channel": "email",
+    "user": "alice",
+    "category": "news",
+    "worker": "w1",
     "ticket": "9f86…",
 }
-_SKIP: Final = ("partition", "tagged", "body_prefix", "counts_prefix", "listening")
+_SKIP: Final = ("partition", "tagged", "body_prefix", "counts_prefix", "listening", "pattern", "named")
 
 
 def key_rows() -> Iterator[tuple[str, ...]]:
@@ -133,8 +138,9 @@ def _closes(kinds: type[Disconnect] | type[Unsubscribed], back: Callable[[int], 
 
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "settings_all": _settings(BusSettings),
-    "settings_gateway": _settings(GatewaySettings, BusSettings),
-    "settings_fanout": _settings(FanoutSettings, BusSettings),
+    "settings_people": _settings(PeopleSettings, BusSettings),
+    "settings_gateway": _settings(GatewaySettings, PeopleSettings),
+    "settings_fanout": _settings(FanoutSettings, PeopleSettings),
     "settings_cli": _settings(CliSettings, BusSettings),
     "namespaces": _namespaces,
     "keys": _keys,

@@ -8,9 +8,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis import Redis
 
 from bus.keys import INBOX, Keys, escape, inbox_of, unescape
 from bus.partition import SLOTS, crc16, partition_of
+from tocsin.embedded import EmbeddedRedis
 
 KEYS = Keys("tocsin", 8)
 NAMES = st.text("ab:%{}@/3A", min_size=1, max_size=6) | st.text(min_size=1, max_size=8)
@@ -20,12 +22,21 @@ PARTS: dict[str, Callable[[Keys, int], str]] = {
     "head": Keys.head,
     "dead": Keys.dead,
     "timers": Keys.timers,
+    "bulk": Keys.bulk,
+    "bulk_head": Keys.bulk_head,
+}
+OF_CHANNEL: dict[str, Callable[[Keys, int, str], str]] = {
+    "jobs": Keys.jobs,
+    "jobs_lease": Keys.jobs_lease,
+    "jobs_head": Keys.jobs_head,
+    "later": Keys.later,
 }
 OF_EVENT: dict[str, Callable[[Keys, int, str], str]] = {
     "body": Keys.body,
     "seen": Keys.seen,
     "withdrawn": Keys.withdrawn,
     "accepted": Keys.accepted,
+    "counts": Keys.counts,
 }
 OF_TOPIC: dict[str, Callable[[Keys, str], str]] = {
     "log": Keys.log,
@@ -33,6 +44,16 @@ OF_TOPIC: dict[str, Callable[[Keys, str], str]] = {
     "routes": Keys.routes,
     "presence": Keys.presence,
     "presence_expiry": Keys.presence_expiry,
+}
+OF_USER: dict[str, Callable[[Keys, str], str]] = {
+    "unread": Keys.unread,
+    "archived": Keys.archived,
+    "profile": Keys.profile,
+    "prefs": Keys.preferences,
+    "devices": Keys.devices,
+    "trail": Keys.trail,
+    "follows": Keys.follows,
+    "digests": Keys.digests,
 }
 OF_NODE: dict[str, Callable[[Keys, str], str]] = {
     "deliveries": Keys.node_deliveries,
@@ -54,10 +75,16 @@ def all_keys(name: str, partition: int) -> list[tuple[tuple[str, ...], str]]:
     topic = [(("topic", kind, name), make(KEYS, name)) for kind, make in OF_TOPIC.items()]
     inbox = [(("topic", kind, inbox_of(name)), make(KEYS, inbox_of(name))) for kind, make in OF_TOPIC.items()]
     node = [(("node", kind, name), make(KEYS, name)) for kind, make in OF_NODE.items()]
+    channel = [(("jobs", kind, str(partition)), make(KEYS, partition, "push")) for kind, make in OF_CHANNEL.items()]
+    user = [(("user", kind, name), make(KEYS, name)) for kind, make in OF_USER.items()]
+    user += [(("user", "digest", name, c, name), KEYS.digest(name, c, name)) for c in ("push", name)]
+    shards = [(("members", name, str(partition)), KEYS.members(name, partition))]
     other = [(("ticket", name), KEYS.ticket(name)), (("idempotency", name), KEYS.idempotency(name))]
+    other += [(("index", name), KEYS.index(name)), (("phone", name), KEYS.phone(name))]
     fixed = [(("nodes",), KEYS.nodes), (("workers",), KEYS.workers), (("installation",), KEYS.installation)]
     fixed += [(("demo_feed",), KEYS.demo_feed), (("bell", name), KEYS.worker_bell(name))]
-    return own + event + topic + inbox + node + other + fixed
+    fixed += [(("mailbox",), KEYS.mailbox), (("deliverers", "push"), KEYS.deliverers("push"))]
+    return own + event + topic + inbox + node + channel + user + shards + other + fixed
 
 
 @given(NAMES, NAMES, st.integers(0, 7), st.integers(0, 7))
@@ -79,6 +106,7 @@ def test_keys_of_a_partition_share_a_slot(name: str, ref: str, partition: int) -
     at_home = [make(KEYS, partition) for make in PARTS.values()] + [
         make(KEYS, partition, ref) for make in OF_EVENT.values()
     ]
+    at_home += [make(KEYS, partition, "email") for make in OF_CHANNEL.values()] + [KEYS.members(name, partition)]
     assert len({slot_of(key) for key in at_home}) == 1
     for topic in (name.lstrip(INBOX) or "x", inbox_of(name)):
         own = [make(KEYS, topic) for make in OF_TOPIC.values()]
@@ -93,6 +121,31 @@ def test_keys_of_a_node_share_a_slot(name: str) -> None:
 @given(NAMES)
 def test_an_inbox_lives_with_its_user(name: str) -> None:
     assert KEYS.partition(inbox_of(name)) == partition_of(name, 8)
+
+
+@given(NAMES)
+def test_all_that_is_of_a_person_shares_a_slot(name: str) -> None:
+    own = [make(KEYS, name) for make in OF_USER.values()] + [KEYS.digest(name, "push", name), KEYS.log(inbox_of(name))]
+    assert {slot_of(key) for key in own} == {slot_of(KEYS.jobs(partition_of(name, 8), "push"))}
+
+
+@given(NAMES, NAMES)
+def test_names_are_read_back_from_a_key(name: str, other: str) -> None:
+    assert KEYS.named(KEYS.profile(name).encode()) == ("user", name, "profile")
+    assert KEYS.named(KEYS.digest(name, other, name).encode()) == ("user", name, "digest", other, name)
+    assert Keys("a:b", 8).named(Keys("a:b", 8).unread(name).encode()) == ("user", name, "unread")
+
+
+def test_a_pattern_finds_its_own_keys_alone(redis_server: EmbeddedRedis) -> None:
+    prefix = "te*t-[x]\\^"
+    own = Keys(prefix, 8)
+    with Redis.from_url(redis_server.url) as redis:
+        for key in (own.profile("a"), own.profile("b*"), own.devices("a"), Keys("teXt-x", 8).profile("a")):
+            redis.set(key, "1", ex=60)
+        assert {*redis.scan_iter(own.pattern("user", "*", "profile"))} == {
+            own.profile("a").encode(),
+            own.profile("b*").encode(),
+        }
 
 
 @given(NAMES, st.integers(0, 7))
