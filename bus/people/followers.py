@@ -13,12 +13,15 @@ from typing import Any, Final
 
 from bus.errors import BusError
 from bus.keys import Keys
-from bus.pipe import Pipe
+from bus.pipe import Arg, Pipe
 
 CHUNK: Final = 200
 """Users per script: well below 10 ms of Redis's time."""
 TOGETHER: Final = 16
 """Scripts sent at once."""
+
+FORGOTTEN: Final = 31 * 86_400
+"""Seconds for which a topic that nobody follows any more, and nobody publishes to, keeps its place in history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Followers:
         gone = await self._chunked("unfollow", topic, users)
         if gone and not await self.count(topic):
             meta = self._keys.meta(topic)
-            await self._pipe.ask("HDEL", meta, "followed")
+            await self._asks(("HDEL", meta, "followed"), ("EXPIRE", meta, FORGOTTEN))
             if await self.count(topic):
                 await self._mark(topic)
         return gone
@@ -80,7 +83,11 @@ class Followers:
         return Page(tuple(found), None)
 
     async def _mark(self, topic: str) -> None:
-        await self._pipe.ask("HSET", self._keys.meta(topic), "followed", "1")
+        meta = self._keys.meta(topic)
+        await self._asks(("HSET", meta, "followed", "1"), ("PERSIST", meta))
+
+    async def _asks(self, *commands: Sequence[Arg]) -> None:
+        _raised(await self._pipe.asks(commands))
 
     async def _chunked(self, script: str, topic: str, users: Iterable[str]) -> int:
         shards: dict[int, list[str]] = defaultdict(list)

@@ -21,7 +21,8 @@ if not epoch then
   epoch = ARGV[2]
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'top', 0)
 end
-redis.call('EXPIRE', KEYS[2], ARGV[8])
+-- That somebody follows it durably must not be forgotten.
+if redis.call('HEXISTS', KEYS[2], 'followed') == 0 then redis.call('EXPIRE', KEYS[2], ARGV[8]) end
 local top = tonumber(redis.call('HGET', KEYS[2], 'top'))
 local missed = {}
 if ARGV[3] == '1' then

@@ -138,7 +138,8 @@ local function place(n, log, base, inbox, epoch, top)
   if size > 0 then offset = append(log, inbox and kind == 'notification' and base .. 'unread', offset) end
   redis.call('HSET', meta, 'top', string.format('%.0f', offset))
   -- The position outlives the log, so that a client away for long learns that it missed something.
-  redis.call('EXPIRE', meta, ttl + 2592000)
+  -- Of a topic that somebody follows durably it stays for good.
+  if inbox or redis.call('HEXISTS', meta, 'followed') == 0 then redis.call('EXPIRE', meta, ttl + 2592000) end
   return offset, epoch, true
 end
 

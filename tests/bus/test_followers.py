@@ -97,3 +97,19 @@ async def test_a_refusal_of_redis_is_raised(redis_server: EmbeddedRedis, keys: K
         await pipe.ask("SET", keys.members(TOPIC, keys.partition("alice")), "text")
         with pytest.raises(Refused):
             await followers.follow(TOPIC, ["alice"])
+
+
+async def test_that_there_are_followers_outlives_all_else_of_a_topic(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with following(redis_server, keys) as (followers, pipe):
+        log, meta, routes, bodies = keys.listening(TOPIC)
+        join = ([log, meta, routes], ["n1", "epoch", "0", 0, 10, bodies, 60, 60])
+        await pipe.script("join", *join)
+        assert await pipe.ask("TTL", meta) > 0
+        await followers.follow(TOPIC, ["alice"])
+        assert await pipe.ask("TTL", meta) == -1
+        await pipe.script("join", *join)
+        await pipe.script("history", [log, meta], ["epoch", "-", "0", 0, bodies, 60])
+        assert await pipe.ask("TTL", meta) == -1
+        await followers.unfollow(TOPIC, ["alice"])
+        assert await pipe.ask("TTL", meta) > 60
+        assert await pipe.ask("HGET", meta, "epoch") == b"epoch"
