@@ -24,6 +24,7 @@ from bus.pipe import Pipe
 from fanout.alarm import Alarm
 from fanout.audience import Retention, Rules
 from fanout.graves import Graves
+from fanout.ladder.steps import Steps
 from fanout.metrics import MetricsServer, read_backlog
 from fanout.publisher import Publisher
 from fanout.settings import FanoutSettings, load
@@ -57,7 +58,16 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
     )
     alarm, alarm_line = Alarm(pipe, keys, name), waiting_line("alarm")
     publisher = Publisher(pipe, rules, settings, Graves(clock, settings.routes_ttl), clock, stats, alarm.ring)
-    worker = Worker(name, pipe, control, waiting_line, keys, publisher, settings, clock, stats)
+    steps = Steps(
+        pipe,
+        keys,
+        rules.categories,
+        zone=settings.default_timezone,
+        ttl=settings.inbox_ttl,
+        dead=settings.dead_size,
+        stats=stats,
+    )
+    worker = Worker(name, pipe, control, waiting_line, keys, publisher, steps, settings, clock, stats)
     if not await _fit(settings, keys, stop):
         return
     async with asyncio.TaskGroup() as group:

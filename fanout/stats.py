@@ -66,6 +66,10 @@ class Stats:
     relayed: int = 0
     """Entries given to gateway nodes."""
     not_relayed: int = 0
+    steps: int = 0
+    """Steps of ladders that were taken, passed over or put off."""
+    digests: int = 0
+    timers_buried: int = 0
     leases: int = 0
     """Partitions held now."""
     leases_lost: int = 0
@@ -89,6 +93,9 @@ class Stats:
             ("events_scheduled", "Events put off until their time", self.scheduled),
             ("relayed", "Entries given to gateway nodes", self.relayed),
             ("not_relayed", "Entries that a node's stream in Redis refused", self.not_relayed),
+            ("steps", "Steps of ladders that were taken, passed over or put off", self.steps),
+            ("digests", "Digests that were sent or put off", self.digests),
+            ("timers_buried", "Timers that could not be worked, moved to the dead letters", self.timers_buried),
             ("leases_lost", "Leases that ended before they were given back", self.leases_lost),
         ):
             yield CounterMetricFamily(f"tocsin_fanout_{name}", text, value=value)

@@ -1,6 +1,7 @@
-"""Events for later: kept in the partition's `timers`, and moved back to its ingest stream by its owner when due.
+"""What is for later: kept in the partition's `timers`, and worked by its owner when due.
 
-Redis's clock decides, so workers with different clocks agree, and a worker that comes late finds what is overdue.
+Scheduled events go back to the ingest stream, steps of ladders and digests become jobs. Redis's clock decides, so
+workers with different clocks agree, and a worker that comes late finds what is overdue.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from bus.consumer import blame
-from bus.errors import BusError, Refused
+from bus.errors import BusError
 from bus.keys import Keys
-from bus.lease import Fenced, Lease
+from bus.lease import Lease
 from bus.outcome import Done, Outcome
 from bus.pipe import Call, Pipe
+from fanout.ladder.steps import Steps
 
-BATCH: Final = 50
 LONGEST_WAIT: Final = 5.0
 """Redis's clock may be set while we wait, and a call to wake us may be lost with its caller."""
 OUTAGE: Final = 0.5
+SECOND_LOOK: Final = 0.01
+"""How soon we look again, in seconds, where everything due had changed before it was worked."""
 NOTED: Final = 86_400_000
 """How long it is known of a scheduled event, after its time is over, that there was one; in milliseconds."""
 
@@ -46,11 +49,8 @@ class Later:
 class Timers:
     """The timers of one leased partition."""
 
-    def __init__(self, pipe: Pipe, keys: Keys, lease: Lease) -> None:
-        self._pipe, self._lease, self._names = pipe, lease, keys
-        p = lease.partition
-        self._key = keys.timers(p)
-        self._keys = (keys.lease(p), keys.events(p), self._key)
+    def __init__(self, pipe: Pipe, keys: Keys, lease: Lease, steps: Steps) -> None:
+        self._pipe, self._keys, self._lease, self._steps = pipe, keys, lease, steps
         self._changed = asyncio.Event()
 
     async def put_off(self, events: Sequence[Later]) -> list[Outcome]:
@@ -60,8 +60,8 @@ class Timers:
         return [blame(reply) if isinstance(reply, BusError) else Done() for reply in replies]
 
     def _put_off(self, event: Later) -> Call:
-        p, over = self._lease.partition, round(event.over * 1000)
-        names = (self._key, self._names.withdrawn(p, event.ref), self._names.body(p, event.ref))
+        keys, p, over = self._keys, self._lease.partition, round(event.over * 1000)
+        names = (keys.timers(p), keys.withdrawn(p, event.ref), keys.body(p, event.ref))
         return "put_off", names, (round(event.at * 1000), event.member, event.origin, over, NOTED)
 
     def wake(self) -> None:
@@ -69,24 +69,20 @@ class Timers:
         self._changed.set()
 
     async def run(self) -> None:
-        """Move what is due, for ever. Raises `Fenced` when the lease is over."""
+        """Work what is due, for ever. Raises `Fenced` when the lease is over."""
         while True:
             self._changed.clear()
-            wait = await self._move()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._changed.wait()
+            if wait := await self._work():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
 
-    async def _move(self) -> float:
-        """Move what is due, and say how many seconds there are until the next."""
-        fence = (self._lease.owner, self._lease.fence)
+    async def _work(self) -> float:
+        """Work some of what is due, and say how many seconds there are until the next."""
         try:
-            while (left := await self._pipe.script("due", self._keys, (*fence, BATCH))) == 0:
-                pass
-        except Refused as error:
-            if error.code == "FENCED":
-                raise Fenced(f"partition {self._lease.partition}") from None
-            return OUTAGE
+            due = await self._steps.look(self._lease)
+            if not due.items:
+                return LONGEST_WAIT if due.wait is None else min(LONGEST_WAIT, due.wait)
+            return 0.0 if await self._steps.take(self._lease, due) else SECOND_LOOK
         except BusError:
             return OUTAGE
-        return LONGEST_WAIT if left < 0 else min(LONGEST_WAIT, left / 1000)

@@ -24,6 +24,7 @@ from bus.queue import Queue
 from bus.registry import Registry, owned_by
 from fanout.bulk import Lane, lane
 from fanout.doorbell import Doorbell
+from fanout.ladder.steps import Steps
 from fanout.publisher import Publisher
 from fanout.resolver import Resolver
 from fanout.settings import FanoutSettings
@@ -67,12 +68,14 @@ class Worker:
         connect: Connect,
         keys: Keys,
         publisher: Publisher,
+        steps: Steps,
         settings: FanoutSettings,
         clock: Clock,
         stats: Stats,
     ) -> None:
         self._name, self._pipe, self._connect, self._keys = name, pipe, connect, keys
-        self._publisher, self._settings, self._clock, self._stats = publisher, settings, clock, stats
+        self._publisher, self._steps, self._settings = publisher, steps, settings
+        self._clock, self._stats = clock, stats
         self._registry = Registry(control, keys.workers, name, settings.worker_ttl)
         self._leases = Leases(control, keys, name, settings.lease_ttl)
         self._nodes = Registry(control, keys.nodes, name, settings.worker_ttl)
@@ -142,7 +145,7 @@ class Worker:
         queue = Queue(
             self._pipe, self._keys, lease, batch=settings.batch, keep=settings.keep_acked, dead=settings.dead_size
         )
-        timers = Timers(self._pipe, self._keys, lease)
+        timers = Timers(self._pipe, self._keys, lease, self._steps)
         resolver = Resolver(lease.partition, self._publisher, timers, self._clock, self._stats)
         line = self._connect(lease.partition)
         bell = Doorbell(line, self._keys.events(lease.partition))
