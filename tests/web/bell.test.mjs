@@ -10,7 +10,7 @@ const item = (offset, flags = {}) => ({ offset, read: false, archived: false, se
 const offsets = (listing) => listing.items.map(({ offset }) => offset);
 
 test("pages and what arrives make one list, each once, newest first", () => {
-  const all = new Listing("all");
+  const all = new Listing("current");
   assert.deepEqual([all.before, all.begun, all.more], [undefined, false, true]);
   assert.ok(all.arrive(item(9)));
   assert.equal(all.append([item(9), item(8), item(7, { archived: true }), item(6, { withdrawn: true })], true).length, 1);
@@ -37,7 +37,7 @@ test("what no longer belongs is gone, what belongs again is missing", () => {
   assert.equal(archived.mark(item(1, { withdrawn: true, archived: true })), "gone");
 });
 
-test("an empty list with more to come misses nothing", () => assert.equal(new Listing("all").mark(item(3)), "elsewhere"));
+test("an empty list with more to come misses nothing", () => assert.equal(new Listing("current").mark(item(3)), "elsewhere"));
 
 test("how long ago, for people", () => {
   const now = Date.parse("2026-07-15T12:00:00Z");

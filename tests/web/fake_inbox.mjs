@@ -32,7 +32,8 @@ export class FakeInbox {
 
   get counts() {
     const all = [...this.items];
-    return { unread: all.filter(([, item]) => !item.read).length, unseen: all.filter(([offset]) => offset > this.seen).length };
+    const unread = all.filter(([, item]) => !item.read);
+    return { unread: unread.length, unseen: unread.filter(([offset]) => offset > this.seen).length };
   }
 
   /** @returns the reply's data, or `{error}` */
@@ -47,17 +48,20 @@ export class FakeInbox {
     if (method === "archive") return this.#mark(offsets, { archived: true, read: true }, "archived");
     if (method === "unarchive") return this.#mark(offsets, { archived: false }, "unarchived");
     if (method === "seen") {
-      this.seen = Math.max(this.seen, params.upto);
-      this.#tell({ seen: this.seen });
+      const newest = Math.max(...offsets, 0);
+      if (newest > this.seen) {
+        this.seen = newest;
+        this.#tell({ seen: newest });
+      }
       return this.counts;
     }
     return method === "ack" ? {} : { error: { code: 104, message: "method not found" } };
   }
 
-  #list({ before = Infinity, limit = 100, state = "all" }) {
-    const wanted = { all: (item) => !item.archived, unread: (item) => !item.read, archived: (item) => item.archived }[state];
+  #list({ before = Infinity, limit = 100, state = "current" }) {
+    const wanted = { current: (item) => !item.archived, all: () => true, unread: (item) => !item.read, archived: (item) => item.archived }[state];
     const found = [...this.items].reverse().filter(([offset, item]) => offset < before && wanted(item));
-    const items = found.slice(0, limit).map(([offset, item]) => ({ offset, ...item, seen: offset <= this.seen }));
+    const items = found.slice(0, limit).map(([offset, item]) => ({ offset, ...item, seen: item.read || offset <= this.seen }));
     return { epoch: this.epoch, offset: this.offset, items, ...this.counts, more: found.length > limit };
   }
 

@@ -26,7 +26,7 @@ test("what the server tells holds, counts and all", () => {
   assert.deepEqual([1, 2, 3].map((offset) => flags(marks, offset)), ["read seen", "read archived seen", ""]);
   assert.deepEqual(marks.counts, { unread: 1, unseen: 1 });
   marks.told(5, { unread: [1], unarchived: [2], withdrawn: [3], unread_count: 7 });
-  assert.deepEqual([1, 2, 3].map((offset) => flags(marks, offset)), ["seen", "read seen", "read withdrawn"]);
+  assert.deepEqual([1, 2, 3].map((offset) => flags(marks, offset)), ["seen", "read seen", "read seen withdrawn"]);
   assert.deepEqual(marks.counts, { unread: 7, unseen: 1 });
 });
 
@@ -35,7 +35,7 @@ test("an older truth never replaces a newer one", () => {
   marks.told(9, { read: [2], unread_count: 2, unseen_count: 3 });
   marks.listed(8, [{ offset: 2, read: false, archived: false }, { offset: 1, read: true, archived: false, seen: true }]);
   marks.counted(8, { unread: 3, unseen: 3 });
-  assert.deepEqual([flags(marks, 2), flags(marks, 1), marks.counts.unread], ["read", "read seen", 2]);
+  assert.deepEqual([flags(marks, 2), flags(marks, 1), marks.counts.unread], ["read seen", "read seen", 2]);
   marks.arrived(7);
   assert.equal(marks.counts.unread, 2);
   marks.listed(9, [{ offset: 2, read: false, archived: true }]);
@@ -45,16 +45,16 @@ test("an older truth never replaces a newer one", () => {
 test("what was asked shows at once, holds when it was done, and is gone when it was refused", () => {
   const marks = with3();
   const read = marks.ask("read", [1, 99]);
-  assert.deepEqual([flags(marks, 1), marks.counts.unread], ["read", 2]);
+  assert.deepEqual([flags(marks, 1), marks.counts.unread], ["read seen", 2]);
   marks.settle(read);
   marks.settle(read);
-  assert.deepEqual([flags(marks, 1), marks.counts.unread], ["read", 2]);
+  assert.deepEqual([flags(marks, 1), marks.counts.unread], ["read seen", 2]);
   const archive = marks.ask("archive", [2]);
   const unread = marks.ask("unread", [1]);
-  assert.deepEqual([flags(marks, 2), flags(marks, 1), marks.counts.unread], ["read archived", "", 2]);
+  assert.deepEqual([flags(marks, 2), flags(marks, 1), marks.counts.unread], ["read archived seen", "", 2]);
   marks.undo(archive);
   marks.undo(unread);
-  assert.deepEqual([flags(marks, 2), flags(marks, 1), marks.counts.unread], ["", "read", 2]);
+  assert.deepEqual([flags(marks, 2), flags(marks, 1), marks.counts.unread], ["", "read seen", 2]);
   marks.settle(marks.ask("unarchive", [2]));
   assert.equal(marks.counts.unread, 2);
 });
@@ -63,7 +63,7 @@ test("all up to an offset, and what comes later is not among them", () => {
   const marks = with3();
   const all = marks.ask("read", [], 3);
   marks.arrived(4);
-  assert.deepEqual([flags(marks, 1), flags(marks, 4), marks.counts], ["read", "", { unread: 1, unseen: 4 }]);
+  assert.deepEqual([flags(marks, 1), flags(marks, 4), marks.counts], ["read seen", "", { unread: 1, unseen: 1 }]);
   const seen = marks.ask("seen", [], 3);
   assert.deepEqual([flags(marks, 1), flags(marks, 4), marks.counts], ["read seen", "", { unread: 1, unseen: 1 }]);
   marks.settle(all);
@@ -98,7 +98,7 @@ test("a late answer does not undo what another device did since", () => {
 test("what was withdrawn is neither unread nor unseen", () => {
   const marks = with3();
   marks.withdrawn(2);
-  assert.equal(flags(marks, 2), "read withdrawn");
+  assert.equal(flags(marks, 2), "read seen withdrawn");
   marks.ask("seen", [], 1);
   assert.equal(marks.counts.unseen, 1);
 });

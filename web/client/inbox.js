@@ -73,7 +73,8 @@ export class Inbox {
 
   /**
    * A page of notifications, newest first.
-   * @param {{before?: number, limit?: number, state?: "all" | "unread" | "archived"}} [page] before: an offset
+   * @param {{before?: number, limit?: number, state?: "current" | "all" | "unread" | "archived"}} [page] before: an
+   *   offset; current: what is not archived
    * @returns {Promise<Page>}
    */
   async list(page = {}) {

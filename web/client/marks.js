@@ -12,12 +12,12 @@
  * @typedef {object} Flags
  * @property {boolean} read
  * @property {boolean} archived
- * @property {boolean} seen the bell was opened after it came
+ * @property {boolean} seen it was read, or the bell was opened after it came
  * @property {boolean} withdrawn
  *
  * @typedef {Flags & {offset: number}} Marked
  *
- * @typedef {{unread: number, unseen: number}} Counts
+ * @typedef {{unread: number, unseen: number}} Counts unseen: how many of those that are unread
  *
  * @typedef {object} Known of one notification; absent: nothing was heard of that
  * @property {boolean} [unread]
@@ -186,7 +186,7 @@ export class Marks {
    */
   of(offset) {
     const { unread = false, archived = false, withdrawn = false } = this.#view(offset);
-    return { offset, read: !unread, archived, seen: offset <= this.#seenView, withdrawn };
+    return { offset, read: !unread, archived, seen: !unread || offset <= this.#seenView, withdrawn };
   }
 
   /** All that is known. */
@@ -229,11 +229,14 @@ export class Marks {
    * @returns {Counts}
    */
   #countWith({ unread, unseen }, known, { deed, offsets, upto }) {
-    if (deed === "seen") return { unread, unseen: count(known, ([offset, { withdrawn }]) => offset > upto && !withdrawn) };
-    if (deed === "read" && upto > 0) return { unread: count(known, ([offset, one]) => offset > upto && one.unread === true), unseen };
+    const above = (/** @type {number} */ mark) => [...known].filter(([offset, one]) => offset > mark && one.unread === true).length;
+    if (deed === "seen") return { unread, unseen: above(upto) };
+    if (deed === "read" && upto > 0) return { unread: above(upto), unseen: above(Math.max(upto, this.#seenView)) };
     const after = DONE[deed].unread;
-    const turned = [...offsets].filter((offset) => after !== undefined && known.has(offset) && known.get(offset)?.unread === !after);
-    return { unread: Math.max(0, unread + (after ? turned.length : -turned.length)), unseen };
+    const turned = [...offsets].filter((offset) => after !== undefined && known.get(offset)?.unread === !after);
+    const fresh = turned.filter((offset) => offset > this.#seenView);
+    const by = (/** @type {number[]} */ some) => (after ? some.length : -some.length);
+    return { unread: Math.max(0, unread + by(turned)), unseen: Math.max(0, unseen + by(fresh)) };
   }
 
   /**
@@ -268,12 +271,4 @@ export class Marks {
       if (change.deed === deed && change.offsets.delete(offset) && change.offsets.size === 0) change.upto = 0;
     }
   }
-}
-
-/**
- * @param {Map<number, Known>} known
- * @param {(entry: [number, Known]) => boolean} which
- */
-function count(known, which) {
-  return [...known].filter(which).length;
 }

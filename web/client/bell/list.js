@@ -12,13 +12,13 @@ import { Row } from "./row.js";
 
 const PAGE = 20;
 const MINUTE = 60_000;
-const FILTERS = /** @type {const} */ (["all", "unread", "archived"]);
+const FILTERS = /** @type {const} */ (["current", "unread", "archived"]);
 
 export class BellList {
   #bell;
   #client;
   #words;
-  #listing = new Listing("all");
+  #listing = new Listing("current");
   /** @type {Map<number, Row>} */
   #rows = new Map();
   /** The row that Tab reaches. */
@@ -63,7 +63,7 @@ export class BellList {
     const filter = el("fieldset", { part: "filter", class: "filter" }, el("legend", { class: "hidden" }, this.#words.notifications));
     for (const shown of FILTERS) {
       const radio = el("input", { type: "radio", name: "shown", value: shown });
-      radio.checked = shown === "all";
+      radio.checked = shown === "current";
       radio.addEventListener("change", () => this.#show(shown));
       filter.append(el("label", {}, radio, el("span", {}, this.#words[shown])));
     }

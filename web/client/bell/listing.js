@@ -3,12 +3,12 @@
 /**
  * @typedef {import("../inbox.js").Item} Item
  * @typedef {import("../marks.js").Marked} Marked
- * @typedef {"all" | "unread" | "archived"} Shown
+ * @typedef {"current" | "unread" | "archived"} Shown
  */
 
 /** @type {Record<Shown, (item: Marked) => boolean>} */
 const BELONGS = {
-  all: (item) => !item.archived,
+  current: (item) => !item.archived,
   unread: (item) => !item.read && !item.archived,
   archived: (item) => item.archived,
 };

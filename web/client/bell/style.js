@@ -15,7 +15,7 @@ const CSS = `
   --_danger: var(--tocsin-danger, #a5321c);
   --_radius: var(--tocsin-radius, 14px);
   --_shadow: var(--tocsin-shadow, 0 2px 6px rgb(20 20 20 / 8%), 0 18px 44px -12px rgb(20 20 20 / 28%));
-  position: relative; display: inline-block; font: var(--tocsin-font, inherit); line-height: 1.4; color: var(--_ink);
+  position: relative; display: inline-block; block-size: fit-content; font: var(--tocsin-font, inherit); line-height: 1.4; color: var(--_ink);
 }
 :host([hidden]) { display: none; }
 @supports (color: light-dark(#000, #fff)) {
@@ -82,7 +82,7 @@ ul { margin: 0; padding: 0; list-style: none; }
 .item:last-child { border-block-end: 0; }
 .open { display: grid; grid-template-columns: 0.75rem minmax(0, 1fr) auto; gap: 0.15rem 0.5rem; inline-size: 100%; padding: 0.7rem 1rem 0.7rem 0.6rem; text-align: start; }
 .open:dir(rtl) { padding-inline: 0.6rem 1rem; }
-.open:hover, .item:focus-within .open { background: var(--_sunk); }
+.open:hover, .item:has(:focus-visible) .open { background: var(--_sunk); }
 .open:focus-visible { outline-offset: -3px; border-radius: 6px; }
 .dot { inline-size: 0.5rem; block-size: 0.5rem; margin-block-start: 0.42rem; border-radius: 50%; }
 .unread .dot { background: var(--_accent); }
@@ -92,12 +92,12 @@ ul { margin: 0; padding: 0; list-style: none; }
 .body { display: -webkit-box; overflow: hidden; color: var(--_muted); font-size: 0.84rem; overflow-wrap: anywhere; -webkit-line-clamp: 3; line-clamp: 3; -webkit-box-orient: vertical; }
 .time { padding-block-start: 0.15rem; color: var(--_muted); font-size: 0.75rem; white-space: nowrap; }
 .actions { position: absolute; inset-block-start: 0.4rem; inset-inline-end: 0.6rem; display: flex; gap: 1px; border-radius: 8px; background: var(--_sunk); opacity: 0; }
-.item:hover .actions, .item:focus-within .actions { opacity: 1; }
+.item:hover .actions, .item:has(:focus-visible) .actions { opacity: 1; }
 .action { display: grid; place-items: center; inline-size: 1.9rem; block-size: 1.9rem; border-radius: 8px; color: var(--_muted); font-size: 1rem; }
 .action:hover { background: var(--_paper); color: var(--_ink); }
 @media (hover: none) {
   .actions { position: static; justify-content: end; padding: 0 0.75rem 0.5rem; background: none; opacity: 1; }
-  .item:focus-within .open { background: none; }
+  .item:has(:focus-visible) .open { background: none; }
 }
 
 .state { display: grid; justify-items: center; gap: 0.7rem; margin: 0; padding: 2.6rem 1.5rem; color: var(--_muted); text-align: center; }

@@ -4,7 +4,7 @@ export const WORDS = {
   notifications: "Notifications",
   /** @param {number} count */
   fresh: (count) => `${count} new`,
-  all: "All",
+  current: "All",
   unread: "Unread",
   archived: "Archived",
   markAll: "Mark all as read",
@@ -19,7 +19,7 @@ export const WORDS = {
   /** @param {string} why */
   undone: (why) => `That was not done: ${why}.`,
   away: "Not connected. This list may be old.",
-  nothing: { all: "Nothing here yet.", unread: "You have read everything.", archived: "Nothing is archived." },
+  nothing: { current: "Nothing here yet.", unread: "You have read everything.", archived: "Nothing is archived." },
   now: "now",
 };
 
