@@ -17,7 +17,7 @@ from bus.errors import BusError, Refused
 from bus.keys import Keys, escape
 from bus.lease import Lease
 from bus.outcome import Done, Gone, Outcome, Rejected, Retry
-from bus.pipe import Arg, Pipe
+from bus.pipe import Arg, Call, Pipe
 from bus.policy import Ack, Bury, Defer, Pause, RetryPolicy, Settlement
 from bus.queue import Batch, Entry, fenced, read_entry
 from bus.settlement import Acked, Buried, Held, Settled
@@ -29,8 +29,21 @@ MOST_PENDING: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What is written about a target, unless that was changed since it was read."""
+
+    field: str
+    value: bytes
+    known_by: str
+    """The field that shows whether it was changed: it must still be `known`."""
+    known: bytes
+    device: bool
+    """Whether it is one of the person's devices, else something of their profile."""
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
-    """What a settlement tells besides: the person's trail, the counts of the events, the device."""
+    """What a settlement tells besides: the person's trail, the counts of the events, the target."""
 
     user: str | None = None
     """None: nothing is told, for the entry is no job."""
@@ -40,11 +53,7 @@ class Note:
     state: str = ""
     """To count; empty counts nothing."""
     reason: str = ""
-    device: str = ""
-    """Its id; empty where there is none."""
-    before: bytes = b""
-    after: bytes = b""
-    """The device as it was read, and as it is now; nothing is written where they are the same."""
+    mark: Mark | None = None
 
 
 Scribe = Callable[[Entry, Outcome, Settlement], Note]
@@ -56,6 +65,15 @@ class _Orphan:
 
     id: str
     deaths: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What is done about a job."""
+
+    settlement: Settlement
+    attempts: int
+    call: Call
 
 
 class Jobs:
@@ -81,7 +99,7 @@ class Jobs:
         self._dead, self._ttl = dead, ttl
         self._keys = (keys.jobs_lease(p, channel), keys.jobs(p, channel), keys.later(p, channel))
         self._dead_key = keys.dead(p)
-        self._held: set[str] = set()
+        self._held: dict[str, _Decided | None] = {}
         self._orphans: deque[_Orphan] | None = None
 
     # Taking ------------------------------------------------------------------------------------------------------
@@ -131,7 +149,7 @@ class Jobs:
     def _batch(
         self, entries: Sequence[Entry], pending: bool = False, newest: str = "0-0", wait: float | None = None
     ) -> Batch:
-        self._held.update(entry.id for entry in entries)
+        self._held |= dict.fromkeys(entry.id for entry in entries)
         return Batch(tuple(entries), pending=pending or wait == 0, newest=newest, wait=wait)
 
     @property
@@ -143,13 +161,12 @@ class Jobs:
     async def settle(self, batch: Batch, outcomes: Sequence[Outcome], policy: RetryPolicy, chance: float) -> Settled:
         """Settle one job: finish it, put it off or bury it. Raises `Fenced`, `BusError`; a repeat does no harm."""
         (entry,), (outcome,) = batch.entries, outcomes
-        before = _number(entry.fields, b"n")
-        settlement = policy.settle(outcome, before + 1, chance, self._left(entry))
-        attempts = before + isinstance(outcome, Done | Retry | Gone | Rejected)
-        note = self._scribe(entry, outcome, settlement)
-        keys, args = self._call(entry, settlement, attempts, note)
-        fenced(await self._pipe.scripts([("settle_job", keys, args)]), self.partition)
-        self._held.discard(entry.id)
+        # Decided once: a repeat after a lost reply must not decide otherwise.
+        if (decided := self._held.get(entry.id)) is None:
+            decided = self._held[entry.id] = self._decide(entry, outcome, policy, chance)
+        settlement, attempts = decided.settlement, decided.attempts
+        fenced(await self._pipe.scripts([decided.call]), self.partition)
+        self._held.pop(entry.id, None)
         match settlement:
             case Ack():
                 return Settled((Acked((entry.id,)),), None)
@@ -158,29 +175,37 @@ class Jobs:
             case Defer() | Pause():
                 return Settled((), Held(entry.id, settlement))
 
+    def _decide(self, entry: Entry, outcome: Outcome, policy: RetryPolicy, chance: float) -> _Decided:
+        before = _number(entry.fields, b"n")
+        settlement = policy.settle(outcome, before + 1, chance, self._left(entry))
+        attempts = before + isinstance(outcome, Done | Retry | Gone | Rejected)
+        note = self._scribe(entry, outcome, settlement)
+        return _Decided(settlement, attempts, self._call(entry, settlement, attempts, note))
+
     def _left(self, entry: Entry) -> float:
         """Seconds until nobody wants it any more."""
         expires = _number(entry.fields, b"x2")
         return expires / 1000 - self._clock.wall() if expires else math.inf
 
-    def _call(
-        self, entry: Entry, settlement: Settlement, attempts: int, note: Note
-    ) -> tuple[tuple[str, ...], tuple[Arg, ...]]:
+    def _call(self, entry: Entry, settlement: Settlement, attempts: int, note: Note) -> Call:
         what, delay, reason = _words(settlement)
         about = note.refs if note.user is not None else ()
-        trail, devices = self._of(note.user)
         counts = (self._names.counts(self.partition, ref) for ref in about)
         told = (note.kind if about else "", note.state if about else "", self._ttl)
-        device = (note.device, note.before, note.after if note.after != note.before else b"")
+        mark = note.mark
         args: tuple[Arg, ...] = (self._lease.owner, self._lease.fence, GROUP, entry.id, what, note.reason or reason)
-        args = (*args, attempts, delay, self._dead, self._channel, *told, *device, *map(escape, about))
-        return (*self._keys, self._dead_key, trail, devices, *counts), args
+        args = (*args, attempts, delay, self._dead, self._channel, *told)
+        args = (*args, *(("", b"", "", b"") if mark is None else (mark.field, mark.value, mark.known_by, mark.known)))
+        keys = (*self._keys, self._dead_key, *self._of(note), *counts)
+        return "settle_job", keys, (*args, *map(escape, about))
 
-    def _of(self, user: str | None) -> tuple[str, str]:
-        """A person's trail and devices; any key of the partition where nothing will be told."""
-        if user is None:
+    def _of(self, note: Note) -> tuple[str, str]:
+        """A person's trail, and devices or profile; any key of the partition where nothing will be told."""
+        if note.user is None:
             return self._dead_key, self._dead_key
-        return self._names.trail(user), self._names.devices(user)
+        devices = note.mark is not None and note.mark.device
+        where = self._names.devices(note.user) if devices else self._names.profile(note.user)
+        return self._names.trail(note.user), where
 
 
 def _words(settlement: Settlement) -> tuple[str, int, str]:

@@ -11,10 +11,9 @@ import socket
 import sys
 from contextlib import suppress
 from secrets import token_hex
-from typing import Final
 
 from bus.clock import Clock, SystemClock
-from bus.connect import BLOCK, COMMAND_TIMEOUT, check_fitness, check_installation, client
+from bus.connect import BLOCK, COMMAND_TIMEOUT
 from bus.errors import BusDown
 from bus.keys import Keys
 from bus.log import configure
@@ -23,6 +22,7 @@ from bus.people.categories import Categories, read_ladder
 from bus.pipe import Pipe
 from fanout.alarm import Alarm
 from fanout.audience import Retention, Rules
+from fanout.fitness import fit
 from fanout.graves import Graves
 from fanout.ladder.steps import Steps
 from fanout.metrics import MetricsServer, read_backlog
@@ -30,8 +30,6 @@ from fanout.publisher import Publisher
 from fanout.settings import FanoutSettings, load
 from fanout.stats import Stats
 from fanout.worker import Worker
-
-RETRY: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +66,17 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         stats=stats,
     )
     worker = Worker(name, pipe, control, waiting_line, keys, publisher, steps, settings, clock, stats)
-    if not await _fit(settings, keys, stop):
+    if not await fit(settings.redis_url, keys, stop):
         return
     async with asyncio.TaskGroup() as group:
         background = [group.create_task(line.run()) for line in (pipe, control, alarm_line)]
         background.append(group.create_task(alarm.listen(alarm_line, worker.wake)))
         if settings.metrics_port:
-            server = MetricsServer(stats, lambda: read_backlog(pipe, keys, worker.partitions, clock), lambda: pipe.up)
+
+            async def refresh() -> None:
+                stats.backlog = await read_backlog(pipe, keys, worker.partitions, clock)
+
+            server = MetricsServer(stats, refresh, lambda: pipe.up)
             background.append(group.create_task(server.run(settings.metrics_host, settings.metrics_port)))
         with suppress(BusDown):  # it was there a moment ago and will be again
             await pipe.wait_up(COMMAND_TIMEOUT)
@@ -85,24 +87,6 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         for task in background:
             task.cancel()
     log.info("stopped", extra={"worker": name})
-
-
-async def _fit(settings: FanoutSettings, keys: Keys, stop: asyncio.Event) -> bool:
-    """Wait for a Redis that answers, and check it; False when told to stop before. Raises `Unfit`."""
-    while not stop.is_set():
-        redis = client(settings.redis_url, name="fanout-check")
-        try:
-            await check_fitness(redis)
-            await check_installation(redis, keys)
-            return True
-        except BusDown as error:
-            log.warning("waiting for Redis", extra={"reason": str(error)})
-        finally:
-            await redis.aclose()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(RETRY):
-                await stop.wait()
-    return False
 
 
 async def _until_signal(settings: FanoutSettings) -> None:

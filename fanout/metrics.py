@@ -8,13 +8,14 @@ from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.registry import Collector
 
 from bus.clock import Clock
 from bus.errors import BusError
 from bus.keys import Keys
 from bus.pipe import Pipe, Reply
 from bus.queue import GROUP
-from fanout.stats import Backlog, Stats
+from fanout.stats import Backlog
 
 PATIENCE: Final = 5.0
 COUNTED: Final = 100
@@ -59,10 +60,10 @@ async def _behind(pipe: Pipe, stream: str, group: dict[bytes, Reply]) -> int:
 
 
 class MetricsServer:
-    """Answers `GET /metrics` and `GET /healthz`, then closes."""
+    """Answers `GET /metrics` and `GET /healthz`, then closes. `refresh` asks Redis for the figures that it knows."""
 
-    def __init__(self, stats: Stats, refresh: Callable[[], Awaitable[Backlog]], healthy: Callable[[], bool]) -> None:
-        self._stats, self._refresh, self._healthy = stats, refresh, healthy
+    def __init__(self, stats: Collector, refresh: Callable[[], Awaitable[None]], healthy: Callable[[], bool]) -> None:
+        self._refresh, self._healthy = refresh, healthy
         self._registry = CollectorRegistry()
         self._registry.register(stats)
 
@@ -94,5 +95,5 @@ class MetricsServer:
         if path != b"/metrics":
             return "404 Not Found", b""
         with suppress(BusError):  # the counters are worth having without it
-            self._stats.backlog = await self._refresh()
+            await self._refresh()
         return "200 OK", generate_latest(self._registry)

@@ -91,6 +91,12 @@ def _fanout(context: Context) -> int:
     return fanout()
 
 
+def _deliver(context: Context) -> int:
+    from fanout.deliver.main import main as deliver
+
+    return deliver(context.arguments.channel)
+
+
 # Tools -----------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +190,9 @@ def _add_roles(add: Add) -> None:
     dev.add_argument("--workers", type=_number(1, 64), help="gateway processes (default 1)")
     add("gateway", _gateway, "run a gateway node, as tocsin.toml and TOCSIN_* say")
     add("fanout", _fanout, "run a fan-out worker, as tocsin.toml and TOCSIN_* say")
+    deliver = add("deliver", _deliver, "run a delivery worker, as tocsin.toml and TOCSIN_* say")
+    channels = ("push", "email", "sms", "webhook")
+    deliver.add_argument("--channel", action="append", default=[], choices=channels, help="repeatable (default: all)")
 
 
 def _add_tools(add: Add) -> None:

@@ -47,7 +47,7 @@ def run(folder: Folder, environ: Mapping[str, str], options: DevOptions) -> int:
             asyncio.run(_check_redis(settings.redis_url))
         else:
             settings = replace(settings, redis_url=redis.url)
-        folder.config.write_text(to_toml(dev_file(read_checked(environ))))
+        folder.config.write_text(to_toml(dev_file(read_checked(environ), _page(settings))))
         settings = replace(settings, token_secret=signing_secret(settings, folder))
         running = Running(
             pid=os.getpid(), page=_page(settings), redis_url=settings.redis_url, config=str(folder.config.resolve())
@@ -123,8 +123,9 @@ def _children(
     children: list[tuple[Child, Ready]] = []
     if redis is not None:
         children.append((Child("redis", redis.command, environ, log=redis.log), redis.answers))
-    # Both roles start at once: the page must not wait for the fan-out worker's imports.
+    # All roles start at once: the page must not wait for the workers' imports.
     children.append((Child("fanout", lambda: (*python, "fanout"), roles), lambda: True))
+    children.append((Child("deliver", lambda: (*python, "deliver"), roles), lambda: True))
     children.append((Child("gateway", lambda: (*python, "gateway"), roles), lambda: _ready(running.page)))
     return children
 

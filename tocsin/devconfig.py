@@ -13,7 +13,7 @@ from typing import Any, Final
 from bus.namespaces import Namespace
 
 DEV_KEY: Final = "dev-key"
-SCOPES: Final = ("events", "admin")
+SCOPES: Final = ("events", "admin", "contacts")
 OPEN: Final = Namespace(
     subscribe="user",
     publish="user",
@@ -27,11 +27,11 @@ CLOSED: Final = Namespace()
 
 NAMESPACES: Final[Mapping[str, Mapping[str, Any]]] = {"*": asdict(OPEN), "private": asdict(CLOSED)}
 """Everything is open to whoever has a token, except `private:…`, which shows what a production rule feels like."""
-ROLES: Final = ("gateway", "fanout")
+ROLES: Final = ("gateway", "fanout", "deliver")
 
 
-def dev_file(file: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings file of a development system, made from the user's own."""
+def dev_file(file: Mapping[str, Any], page: str = "") -> dict[str, Any]:
+    """The settings file of a development system, made from the user's own. `page`: where it will be reached."""
     own = dict(file)
     tables = {role: dict(own.pop(role, {})) for role in ROLES}
     rules: dict[str, Any] = {**NAMESPACES, **own.pop("namespaces", {})}
@@ -41,4 +41,13 @@ def dev_file(file: Mapping[str, Any]) -> dict[str, Any]:
         tables["gateway"]["api_keys"] = {
             "dev": {"sha256": sha256(DEV_KEY.encode()).hexdigest(), "scopes": list(SCOPES)}
         }
+    # What is delivered to stays on this machine: the mailbox, the pretend phone, somebody's webhook at the next port.
+    _leave(own, tables["deliver"], "allow_private_addresses", True)
+    _leave(own, tables["deliver"], "public_url", page.rstrip("/"))
     return {**own, "namespaces": rules, **tables}
+
+
+def _leave(own: Mapping[str, Any], table: dict[str, Any], name: str, value: Any) -> None:
+    """Set what the file leaves open, at its top and in the role's table."""
+    if name not in own and value != "":
+        table.setdefault(name, value)

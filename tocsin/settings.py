@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.settings import BusSettings, check_top_level, read, read_file, secret
+from fanout.deliver.settings import DeliverSettings
 from fanout.settings import FanoutSettings
 from gateway.settings import GatewaySettings
 
@@ -25,7 +26,12 @@ class CliSettings(BusSettings):
     """The producer key of `tocsin publish`."""
 
 
-ROLES: Mapping[str, type[Any]] = {"gateway": GatewaySettings, "fanout": FanoutSettings, "cli": CliSettings}
+ROLES: Mapping[str, type[Any]] = {
+    "gateway": GatewaySettings,
+    "fanout": FanoutSettings,
+    "deliver": DeliverSettings,
+    "cli": CliSettings,
+}
 """Each role's table in `tocsin.toml`."""
 
 

@@ -1,11 +1,12 @@
--- Settle a job by itself: finish it, put it off or bury it; and tell the person's trail, the counts and the device.
+-- Settle a job by itself: finish it, put it off or bury it; and tell the person's trail, the counts and the target.
 --
--- KEYS  1 lease, 2 jobs, 3 later, 4 dead, 5 trail, 6 devices, then the counts of each event it was about
+-- KEYS  1 lease, 2 jobs, 3 later, 4 dead, 5 trail, 6 hash of the target: the person's devices or profile,
+--       then the counts of each event it was about
 -- ARGV  1 owner, 2 fencing number, 3 group, 4 entry id, 5 "ack", "defer" or "bury",
 --       6 reason ("" none), 7 attempts counted so far, 8 wait (ms, of defer), 9 most dead letters kept (of bury),
 --       10 channel, 11 kind for the trail ("" tells it nothing), 12 state to count ("" none), 13 ttl of trail and
---       counts (s), 14 device ("" none), 15 the device as it was read, 16 the device as it is now ("" unchanged),
---       then the escaped reference of each event
+--       counts (s), 14 field of the target's hash to write ("" none), 15 its value, 16 field that must still have
+--       17 this value for that, then the escaped reference of each event
 -- Returns  1; 0 when the job was settled already (nothing is done); or the error FENCED when the lease is lost
 -- Atomic because a crash within would lose the job, make two of it, or tell what did not happen. A repeat after a lost
 -- reply finds the job acknowledged and does nothing.
@@ -39,7 +40,7 @@ end
 
 local channel, kind, state, ttl = ARGV[10], ARGV[11], ARGV[12], ARGV[13]
 local function tell(told, why)
-  for i = 17, #ARGV do
+  for i = 18, #ARGV do
     redis.call('XADD', KEYS[5], 'MAXLEN', '~', 4000, '*', 'e', ARGV[i], 'k', told, 'c', channel, 'r', why, 'n', attempts)
   end
   redis.call('EXPIRE', KEYS[5], ttl)
@@ -52,12 +53,12 @@ if state ~= '' then
   end
 end
 
--- A device that registered again, or was changed, while the job was worked keeps what it is now.
-if ARGV[16] ~= '' and redis.call('HGET', KEYS[6], ARGV[14]) == ARGV[15] then
-  redis.call('HSET', KEYS[6], ARGV[14], ARGV[16])
-  if state == 'gone' then
-    for _, other in ipairs(redis.call('HVALS', KEYS[6])) do
-      if cjson.decode(other).state ~= 'gone' then return 1 end
+-- A device that registered again, or an address that changed, while the job was worked stays what it is now.
+if ARGV[14] ~= '' and redis.call('HGET', KEYS[6], ARGV[16]) == ARGV[17] then
+  redis.call('HSET', KEYS[6], ARGV[14], ARGV[15])
+  if state == 'gone' and channel == 'push' then
+    for _, device in ipairs(redis.call('HVALS', KEYS[6])) do
+      if cjson.decode(device).state ~= 'gone' then return 1 end
     end
     tell('failed', 'no device is left')
   end

@@ -1,7 +1,7 @@
 """What a sender is given: one message for one target of one person, and what every sender promises. Pure.
 
-Everything is decided by then (preferences, wording, the decrypted target): a sender knows its provider and nothing else.
-Addresses and secrets have no place in a `repr`, so none gets into a log by accident.
+Everything is decided by then (preferences, wording, the decrypted target): a sender knows its provider and nothing
+else. Addresses and secrets have no place in a `repr`, so none gets into a log by accident.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bus.settings import BadSetting, BusSettings, read, read_file
+from bus.people.settings import PeopleSettings
+from bus.settings import BadSetting, read, read_file
 
 CHANNELS: Final = ("push", "email", "sms", "webhook")
 """What a delivery worker can be started for; `live` is the gateway's."""
@@ -18,10 +19,10 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "sms": ("sms",),
     "webhook": ("webhook",),
 }
-"""The tables of a channel. A device says which of the push tables is its own; in all others the order is the failover's."""
+"""The tables of a channel. A device names its own kind of push table; within a kind the order is the failover's."""
 RATE: Final = "rate"
 BURST: Final = "burst"
-"""Keys that any provider's table may have: most calls a second, and how many may come at once (default: one second's)."""
+"""Keys that any provider's table may have: most calls a second, and how many at once (default: those of a second)."""
 
 
 def _tables() -> Any:
@@ -30,7 +31,7 @@ def _tables() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliverSettings(BusSettings):
+class DeliverSettings(PeopleSettings):
     """Times in seconds. The provider tables are tables of tables: `[deliver.email.main]`, `[deliver.email.spare]`."""
 
     email: Mapping[str, Any] = _tables()

@@ -114,7 +114,7 @@ def test_settings_are_those_of_every_role_with_secrets_masked(
     Path("tocsin.toml").write_text('[gateway]\nport = 9000\nallowed_origins = ["https://a.example"]\n')
     _, out, _ = run(capsys, "settings", "--json")
     shown = json.loads(out)
-    assert set(shown) == {"gateway", "fanout", "cli"}
+    assert set(shown) == {"gateway", "fanout", "deliver", "cli"}
     assert shown["gateway"]["port"] == 9000
     _, text, _ = run(capsys, "settings")
     assert '\nallowed_origins = ["https://a.example"]\n' in text

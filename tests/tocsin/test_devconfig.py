@@ -36,3 +36,11 @@ def test_the_rest_of_the_file_is_kept() -> None:
     assert out["gateway"]["ping_interval"] == 5.0
     assert out["fanout"] == {"batch": 7}
     assert out["cli"] == {"url": "x"}
+
+
+def test_what_is_delivered_may_stay_on_this_machine() -> None:
+    made = dev_file({}, "http://127.0.0.1:8000/")["deliver"]
+    assert made == {"allow_private_addresses": True, "public_url": "http://127.0.0.1:8000"}
+    own = dev_file({"public_url": "https://x.example", "deliver": {"allow_private_addresses": False}}, "http://a/")
+    assert own["deliver"] == {"allow_private_addresses": False}
+    assert own["public_url"] == "https://x.example"

@@ -1,0 +1,146 @@
+"""All that is known of a job when it is worked, and what follows from it: may it go, where to, about what. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from bus.codec import decode_content
+from bus.event import Event
+from bus.outcome import Cancelled, Deferred, Expired, Outcome, Skipped
+from bus.people.categories import Category
+from bus.people.devices import Device
+from bus.people.preferences import Preferences
+from bus.people.profile import Profile
+from bus.ranges import covers, parse
+from fanout.channels.delivery import EmailAddress, HookTarget, PhoneNumber, PushTarget, Target
+from fanout.job import Job, Kind
+from fanout.ladder.gate import EXPIRED, Cancel, Defer, Go, Skip, Standing, gate
+
+CONTACT: Final[Mapping[str, str]] = {"email": "email", "sms": "phone", "webhook": "webhook"}
+"""Which of a person's contacts a channel uses; push goes to devices."""
+GONE_PREFIX: Final = "gone_"
+"""Before the kind of a contact: the field of a profile that holds the sealed address whose provider called it gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is kept of an event in the person's partition."""
+
+    content: bytes
+    """The event as JSON; empty where it is gone."""
+    withdrawn: bool
+    remains: bytes
+    """What is left of a withdrawn event, as JSON: id, source, type, time, collapse_key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A job and its moment."""
+
+    job: Job
+    channel: str
+    profile: Profile = field(repr=False)
+    preferences: Preferences
+    withdrawn: bool
+    acked: bytes
+    """Ranges of offsets, as `bus.ranges` writes them."""
+    read: bool
+    target: bytes = field(repr=False)
+    """The device as JSON, or the sealed contact; empty where there is none."""
+    gone: bytes = field(repr=False)
+    """The sealed contact that is known to be gone."""
+    bodies: tuple[Body, ...] = field(repr=False)
+    device: Device | None = field(default=None, repr=False)
+    """The device of a push; its target is still sealed."""
+
+    @property
+    def has_target(self) -> bool:
+        """Whether there is anywhere to send it."""
+        if self.channel == "push":
+            return self.device is not None and self.device.reachable
+        return bool(self.target) and self.target != self.gone
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What it is about, oldest first, without what was withdrawn or is no longer kept."""
+        if self.job.kind is Kind.WITHDRAW:
+            return tuple(event for body in self.bodies if (event := _remaining(body.remains)) is not None)
+        found = (_content(body.content) for body in self.bodies if not body.withdrawn and body.content)
+        return tuple(event for event in found if event is not None)
+
+    @property
+    def all_withdrawn(self) -> bool:
+        """Whether nothing of it may be sent any more."""
+        return (self.withdrawn and self.job.kind is Kind.SEND) or all(body.withdrawn for body in self.bodies)
+
+
+def judge(case: Case, category: Category, zone: str, now: float) -> Outcome | None:
+    """Why it is not sent now, None when it is. `zone`: that of people who have none; `now`: Unix time in seconds."""
+    job = case.job
+    if job.expires_at is not None and now >= job.expires_at:
+        return Expired()
+    if job.kind is Kind.WITHDRAW:
+        return None if case.has_target else Skipped("no target")
+    standing = Standing(
+        category=category,
+        preferences=case.preferences,
+        zone=case.profile.timezone or zone,
+        has_target=case.has_target,
+        acked=job.offset > 0 and covers(parse(case.acked), job.offset),
+        read=case.read,
+        withdrawn=case.all_withdrawn,
+        expires_at=job.expires_at,
+    )
+    match gate(standing, case.channel, job.unless, now):
+        case Go():
+            return None if case.events else Expired()
+        case Cancel(reason):
+            return Expired() if reason == EXPIRED else Cancelled(reason)
+        case Skip(reason):
+            return Skipped(reason)
+        case Defer(until, reason):
+            return Deferred(max(0.0, until - now), f"{reason} until {until:.0f}")
+
+
+def contact(case: Case) -> Target | None:
+    """Where mail, text messages and webhooks go; None where it cannot be read."""
+    contacts = case.profile.contacts
+    if case.channel == "email" and contacts.email:
+        return EmailAddress(contacts.email, case.profile.name or "")
+    if case.channel == "sms" and contacts.phone:
+        return PhoneNumber(contacts.phone)
+    if case.channel == "webhook" and contacts.webhook:
+        return HookTarget(contacts.webhook.url, contacts.webhook.secret)
+    return None
+
+
+def push_target(device: Device) -> PushTarget:
+    """Where a push goes; the device is opened."""
+    return PushTarget(
+        device=device.id,
+        provider=device.provider,
+        target=device.target,
+        keys=orjson.loads(device.keys) if device.keys else {},
+        app=device.app,
+        environment=device.environment,
+        registered_at=device.last_registered_at,
+    )
+
+
+def bodies(raw: Sequence[Any]) -> tuple[Body, ...]:
+    """What read_job.lua says of each event."""
+    return tuple(Body(content, bool(withdrawn), remains) for content, withdrawn, remains in raw)
+
+
+# One event goes to many people: it is read once for all of them.
+_content = lru_cache(maxsize=1_024)(decode_content)
+
+
+@lru_cache(maxsize=1_024)
+def _remaining(remains: bytes) -> Event | None:
+    return decode_content(remains) if remains else None

@@ -1,0 +1,141 @@
+"""Who is asked, how often and how many at once: the state of one provider, or of one host behind it. Pure.
+
+Web Push endpoints and webhooks lead to hosts of other people's choosing, so each host has a breaker of its own: one
+that is down stops nobody else's. Times are seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+from urllib.parse import urlsplit
+
+from bus.outcome import (
+    Cancelled,
+    Deferred,
+    Done,
+    Expired,
+    Gone,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Retry,
+    Scope,
+    Skipped,
+    Throttled,
+    Unavailable,
+)
+from fanout.channels.delivery import HookTarget, PushTarget, Target
+from fanout.deliver.breaker import Breaker, State
+
+SLOW: Final = 2.0
+"""A call under way for so many seconds shows that its circuit is slow."""
+SHARE: Final = 4
+"""A slow circuit gets one place in so many of the window, where there are others."""
+CROWDED: Final = 2.0
+"""Who finds no place there comes again after about so many seconds."""
+AWAY: Final = "the provider is away"
+MOST: Final = 10_000
+"""Most circuits that are remembered."""
+
+
+class Circuit:
+    """One of them. `personal`: it is one person's own endpoint, so that its failures are held against each job."""
+
+    def __init__(self, personal: bool) -> None:
+        self.personal = personal
+        self.breaker = Breaker()
+        self._calls: OrderedDict[int, float] = OrderedDict()
+        self._number = 0
+        self._rests_until = 0.0
+
+    def admit(self, now: float, places: int) -> Throttled | None:
+        """Why a call is not made now; None: `begin` it. `places`: size of the window, 0 where nobody else is in it."""
+        if now < self._rests_until:
+            return Throttled(self._rests_until - now, Scope.ENDPOINT, "throttled")
+        if places and self._crowded(now, places):
+            return Throttled(CROWDED, Scope.ENDPOINT, "the provider is slow")
+        wait = self.breaker.admit(now)
+        return Throttled(wait, Scope.ENDPOINT, AWAY) if wait else None
+
+    def _crowded(self, now: float, places: int) -> bool:
+        if len(self._calls) < max(1, places // SHARE):
+            return False
+        return now - next(iter(self._calls.values())) > SLOW
+
+    def begin(self, now: float) -> int:
+        """A call begins; its number."""
+        self._number += 1
+        self._calls[self._number] = now
+        return self._number
+
+    def end(self, number: int, outcome: Outcome | None, now: float) -> Outcome | None:
+        """A call ended, with no outcome where it broke off; what its job is told, `None` for `None`."""
+        del self._calls[number]
+        match outcome:
+            case Retry() | Unavailable():
+                wait = self.breaker.failed(now)
+                # What may have been taken goes to no other provider: it is this one's target that waits.
+                scope = Scope.TARGET if isinstance(outcome, Retry) else Scope.ENDPOINT
+                return Throttled(wait, scope, outcome.reason) if wait and not self.personal else outcome
+            case Done() | Gone() | Misconfigured():
+                self.breaker.succeeded()
+            case Throttled(after, scope):
+                self.breaker.succeeded()
+                if scope is not Scope.TARGET:
+                    self._rests_until = max(self._rests_until, now + after)
+            case Rejected() | Expired() | Cancelled() | Skipped() | Deferred() | None:
+                # Said perhaps without a word to the provider.
+                self.breaker.ended(now)
+        return outcome
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can be forgotten."""
+        return not self._calls and self.breaker.state is State.CLOSED
+
+
+class Circuits:
+    """Those of one provider, by host where its targets lead to many."""
+
+    def __init__(self) -> None:
+        self._by_host: OrderedDict[str, Circuit] = OrderedDict()
+
+    def of(self, target: Target) -> Circuit:
+        """The circuit that a target is on."""
+        host, personal = host_of(target)
+        circuit = self._by_host.get(host)
+        if circuit is None:
+            circuit = self._by_host[host] = Circuit(personal)
+            self._forget_some()
+        else:
+            self._by_host.move_to_end(host)
+        return circuit
+
+    def _forget_some(self) -> None:
+        if len(self._by_host) > MOST:
+            for host in [host for host, circuit in self._by_host.items() if circuit.idle][: MOST // 10]:
+                del self._by_host[host]
+
+    @property
+    def open(self) -> int:
+        """How many are not closed."""
+        return sum(circuit.breaker.state is not State.CLOSED for circuit in self._by_host.values())
+
+
+def host_of(target: Target) -> tuple[str, bool]:
+    """The host that a target leads to ("" where the provider has one address), and whether it is the person's own."""
+    match target:
+        case HookTarget(url):
+            return _host(url), True
+        case PushTarget(provider="webpush", target=url):
+            return _host(url), False
+        case _:
+            return "", False
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""

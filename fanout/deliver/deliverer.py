@@ -1,0 +1,222 @@
+"""Works the jobs of one channel in one partition: looks once more whether each is wanted, and hands it to a provider.
+
+All that decides is read in one trip just before the call, so what was acked, read, withdrawn or turned off a moment ago
+still counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bus.clock import Clock
+from bus.jobs import Mark, Note
+from bus.keys import Keys, escape, inbox_of
+from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected
+from bus.people.categories import Categories, Category
+from bus.people.devices import Device, State
+from bus.people.directory import Directory
+from bus.people.vault import Unreadable
+from bus.pipe import Pipe
+from bus.policy import Bury, Settlement
+from bus.queue import Entry
+from fanout.channels.delivery import Delivery, Target
+from fanout.deliver.case import CONTACT, GONE_PREFIX, Case, bodies, contact, judge, push_target
+from fanout.deliver.guard import Guard, Told
+from fanout.deliver.letter import compose
+from fanout.deliver.record import Record, record
+from fanout.deliver.stats import ChannelStats
+from fanout.job import Job, Kind, from_fields
+from fanout.render import Templates
+from fanout.wording import Content
+
+REFRESH: Final = 3600.0
+"""A device that is well is noted as such at most once in so many seconds."""
+
+Unsubscribe = Callable[[str, str, str], str | None]
+"""URL of one-click unsubscribing for a user, category and channel; None where there can be none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What all deliverers of a channel share."""
+
+    channel: str
+    pipe: Pipe
+    keys: Keys
+    directory: Directory
+    categories: Categories
+    templates: Templates
+    guard: Guard
+    unsubscribe: Unsubscribe
+    clock: Clock
+    stats: ChannelStats
+    locale: str
+    """Of people who have chosen none; so is the zone."""
+    zone: str
+
+
+@dataclass(slots=True)
+class _File:
+    """What is kept of a job until it is settled."""
+
+    job: Job
+    case: Case | None = None
+    provider: str = ""
+
+
+class Deliverer:
+    """One per lease: `handle` is the handler of its loop, `note` says what is told of each job when it is settled."""
+
+    def __init__(self, office: Office, partition: int) -> None:
+        self._office, self._partition = office, partition
+        self._files: dict[str, _File] = {}
+
+    async def handle(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """An outcome for each; the loop gives them one by one. Raises `BusError`."""
+        return [await self._one(entry) for entry in entries]
+
+    async def _one(self, entry: Entry) -> Outcome:
+        job = from_fields(entry.fields)
+        if job is None:
+            return Rejected("this is no job")
+        file = self._files[entry.id] = _File(job)
+        case = file.case = await self._look(job)
+        office = self._office
+        now = office.clock.wall()
+        category = office.categories.of(job.category)
+        if (reason := judge(case, category, office.zone, now)) is not None:
+            office.stats.outcomes["", type(reason).__name__.lower()] += 1
+            return reason
+        told = await self._send(case, category)
+        file.provider = told.provider
+        return told.outcome
+
+    # Looking -----------------------------------------------------------------------------------------------------
+
+    async def _look(self, job: Job) -> Case:
+        """Everything about the job in one trip."""
+        office, keys, p = self._office, self._office.keys, self._partition
+        channel, inbox = office.channel, inbox_of(job.user)
+        push = channel == "push"
+        where = keys.devices(job.user) if push else keys.profile(job.user)
+        field, gone = (job.target, "") if push else (CONTACT[channel], GONE_PREFIX + CONTACT[channel])
+        names = (keys.withdrawn(p, job.ref), keys.meta(inbox), keys.unread(job.user), keys.log(inbox), where)
+        about = (keys.body(p, ref) for ref in job.refs or (job.ref,))
+        args = (job.offset, escape(job.ref), field, gone)
+        # Sent in the same turn as the reading of the person, so both travel together.
+        reading = office.pipe.future("read_job", (*names, *about), args)
+        try:
+            person = await office.directory.person(job.user)
+        except BaseException:
+            reading.cancel()
+            raise
+        withdrawn, acked, read, target, gone_value, *told = await reading
+        return Case(
+            job=job,
+            channel=channel,
+            profile=person.profile,
+            preferences=person.preferences,
+            withdrawn=bool(withdrawn),
+            acked=acked,
+            read=bool(read),
+            target=target,
+            gone=gone_value,
+            bodies=bodies(told),
+            device=Device.from_json(job.target, target) if push and target else None,
+        )
+
+    # Sending -----------------------------------------------------------------------------------------------------
+
+    async def _send(self, case: Case, category: Category) -> Told:
+        job, office = case.job, self._office
+        found = self._target(case)
+        if found is None:
+            return Told(Misconfigured("the target cannot be opened: directory_keys lacks its key, or it is damaged"))
+        target, kind = found
+        if not (events := case.events):
+            return Told(Expired())
+        locale, zone = self._locale(case), case.preferences.timezone or case.profile.timezone or office.zone
+        unsubscribe = None if category.required else office.unsubscribe(job.user, job.category, office.channel)
+        content = Content(events, job.user, case.profile.name or "", zone, unsubscribe)
+        message = compose(office.templates, office.channel, job.kind, content, locale)
+        if isinstance(message, Rejected):
+            return Told(message)
+        delivery = Delivery(
+            id=job.id,
+            channel=office.channel,
+            user=job.user,
+            target=target,
+            message=message,
+            event=events[-1],
+            expires_at=job.expires_at,
+            attempt=job.attempts + 1,
+            locale=locale,
+            unsubscribe=unsubscribe,
+            category=job.category or None,
+        )
+        return await office.guard.send(kind, delivery)
+
+    def _target(self, case: Case) -> tuple[Target, str] | None:
+        """Where it goes, in the clear, and the kind of provider; None where it cannot be opened."""
+        if (device := case.device) is None:
+            target = contact(case)
+            return None if target is None else (target, self._office.channel)
+        opened = self._office.directory.opened(case.job.user, device)
+        return None if isinstance(opened, Unreadable) else (push_target(opened), device.provider)
+
+    def _locale(self, case: Case) -> str:
+        own = case.device.locale if case.device is not None else None
+        return case.preferences.locale or case.profile.locale or own or self._office.locale
+
+    # Telling -----------------------------------------------------------------------------------------------------
+
+    def note(self, entry: Entry, outcome: Outcome, settlement: Settlement) -> Note:
+        """What is told of a job as it is settled; asked once for each."""
+        file = self._files.pop(entry.id, None) or _unread(entry)
+        if file is None:
+            return Note()
+        told = record(outcome, settlement, file.provider, entry.fields.get(b"w", b"").decode(errors="replace"))
+        job = file.job
+        if job.kind is Kind.WITHDRAW:
+            # Of what was withdrawn the trail knows already; how the push was taken back is for the metrics.
+            told = Record(None, told.reason)
+        return Note(
+            user=job.user,
+            refs=job.refs or (job.ref,),
+            kind=told.kind.value if told.kind is not None else "",
+            state=told.state,
+            reason=told.reason,
+            mark=None if file.case is None else self._mark(file.case, outcome, settlement),
+        )
+
+    def _mark(self, case: Case, outcome: Outcome, settlement: Settlement) -> Mark | None:
+        if (device := case.device) is not None:
+            changed = _lived(device, outcome, settlement, self._office.clock.wall())
+            if changed == device:
+                return None
+            return Mark(device.id, changed.to_json(), device.id, case.target, device=True)
+        if isinstance(outcome, Gone) and case.target and self._office.channel != "push":
+            kind = CONTACT[self._office.channel]
+            return Mark(GONE_PREFIX + kind, case.target, kind, case.target, device=False)
+        return None
+
+
+def _unread(entry: Entry) -> _File | None:
+    """The file of a job that was never looked at."""
+    job = from_fields(entry.fields)
+    return None if job is None else _File(job)
+
+
+def _lived(device: Device, outcome: Outcome, settlement: Settlement, now: float) -> Device:
+    """The device after what became of a push to it."""
+    if isinstance(outcome, Gone):
+        return device.gone(outcome.reason, now)
+    if isinstance(settlement, Bury):
+        return device.failed(now)
+    if not isinstance(outcome, Done):
+        return device
+    fresh = device.last_success_at is not None and now - device.last_success_at < REFRESH
+    well = device.state is State.ACTIVE and not device.failures
+    return device if fresh and well else device.succeeded(now)

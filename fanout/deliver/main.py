@@ -1,0 +1,140 @@
+"""The delivery worker's process: everything is made and joined here, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_hex
+
+from bus.clock import Clock, SystemClock
+from bus.connect import BLOCK, COMMAND_TIMEOUT
+from bus.errors import BusDown
+from bus.keys import Keys
+from bus.log import configure
+from bus.people.categories import Categories
+from bus.people.directory import Directory
+from bus.people.unsubscribe import make as unsubscribe_token
+from bus.people.vault import Vault, unsubscribe_secret
+from bus.pipe import Pipe
+from fanout.deliver.backlog import read_backlog
+from fanout.deliver.deliverer import Office, Unsubscribe
+from fanout.deliver.guard import Guard
+from fanout.deliver.providers import providers
+from fanout.deliver.settings import CHANNELS, DeliverSettings, load
+from fanout.deliver.stats import ChannelStats, DeliverStats
+from fanout.deliver.worker import ChannelWorker
+from fanout.fitness import fit
+from fanout.metrics import MetricsServer
+from fanout.render import Templates
+
+log = logging.getLogger(__name__)
+
+
+async def run(
+    settings: DeliverSettings, channels: Sequence[str], stop: asyncio.Event, clock: Clock | None = None
+) -> None:
+    """Work these channels until `stop`. Raises `BadSetting`, `Unfit` when Redis cannot be used as it is configured."""
+    clock = clock or SystemClock()
+    keys = Keys(settings.prefix, settings.partitions)
+    name = f"{socket.gethostname()}-{os.getpid()}-{token_hex(3)}"
+    pipe = Pipe(settings.redis_url, name=f"deliver-{name}", clock=clock)
+    control = Pipe(settings.redis_url, name=f"deliver-control-{name}", clock=clock)
+    offices = _offices(settings, channels, keys, pipe, clock)
+    workers = [_worker(name, office, control, settings, clock) for office in offices]
+    if not await fit(settings.redis_url, keys, stop):
+        return
+    async with asyncio.TaskGroup() as group:
+        background = [group.create_task(pipe.run()), group.create_task(control.run())]
+        if settings.metrics_port:
+            stats = DeliverStats([office.stats for office in offices])
+
+            async def refresh() -> None:
+                for office, worker in zip(offices, workers, strict=True):
+                    office.guard.refresh()
+                    await read_backlog(pipe, keys, office.channel, worker.partitions, clock, office.stats)
+
+            server = MetricsServer(stats, refresh, lambda: pipe.up)
+            background.append(group.create_task(server.run(settings.metrics_host, settings.metrics_port)))
+        with suppress(BusDown):  # it was there a moment ago and will be again
+            await pipe.wait_up(COMMAND_TIMEOUT)
+            await control.wait_up(COMMAND_TIMEOUT)
+        log.info("at work", extra={"worker": name, "channels": list(channels)})
+        gc.freeze()
+        async with asyncio.TaskGroup() as work:
+            for worker in workers:
+                work.create_task(worker.run(stop))
+        for task in background:
+            task.cancel()
+    log.info("stopped", extra={"worker": name})
+
+
+def _offices(settings: DeliverSettings, channels: Sequence[str], keys: Keys, pipe: Pipe, clock: Clock) -> list[Office]:
+    vault = Vault(settings.directory_keys, settings.directory_index_key) if settings.directory_keys else None
+    directory = Directory(pipe, keys, vault, clock)
+    templates = Templates(Path(settings.templates) if settings.templates else None, clock)
+    categories = Categories(settings.categories)
+    offices = []
+    for channel in channels:
+        stats = ChannelStats(channel)
+        places = settings.concurrency(channel)
+        found = providers(settings, channel, clock)
+        guard = Guard(found, clock, stats, places=places, timeout=settings.send_timeout)
+        offices.append(
+            Office(
+                channel=channel,
+                pipe=pipe,
+                keys=keys,
+                directory=directory,
+                categories=categories,
+                templates=templates,
+                guard=guard,
+                unsubscribe=_unsubscribe(settings),
+                clock=clock,
+                stats=stats,
+                locale=settings.default_locale,
+                zone=settings.default_timezone,
+            )
+        )
+    return offices
+
+
+def _worker(name: str, office: Office, control: Pipe, settings: DeliverSettings, clock: Clock) -> ChannelWorker:
+    label = f"deliver-wait-{office.channel}-{name}"
+    line = Pipe(settings.redis_url, name=label, clock=clock, timeout=BLOCK + COMMAND_TIMEOUT, scripts=False)
+    return ChannelWorker(name, office, control, line, settings)
+
+
+def _unsubscribe(settings: DeliverSettings) -> Unsubscribe:
+    if not settings.directory_index_key:
+        return lambda user, category, channel: None
+    secret, base = unsubscribe_secret(settings.directory_index_key), settings.public_url.rstrip("/")
+    return lambda user, category, channel: f"{base}/u/{unsubscribe_token(secret, user, category, channel)}"
+
+
+async def _until_signal(settings: DeliverSettings, channels: Sequence[str]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(settings, channels, stop)
+
+
+def main(channels: Sequence[str] = ()) -> int:
+    """Run a worker for these channels, all when none is named, until SIGTERM. Raises `BadSetting`, `Unfit`."""
+    settings = load()
+    configure(settings.log_level, role="deliver")
+    wanted = tuple(dict.fromkeys(channels)) or CHANNELS
+    if sys.platform == "win32":
+        asyncio.run(_until_signal(settings, wanted))
+    else:
+        import uvloop
+
+        uvloop.run(_until_signal(settings, wanted))
+    return 0
