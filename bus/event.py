@@ -127,6 +127,15 @@ def ref_of(source: str, id: str) -> str:
     return f"{len(source)}.{source}/{id}"
 
 
+def id_in(ref: str) -> str | None:
+    """The id of the event that `ref_of` made this of; None for what it did not make."""
+    length, dot, rest = ref.partition(".")
+    if not dot or not length.isascii() or not length.isdigit() or len(length) > 4:
+        return None
+    source = int(length)
+    return rest[source + 1 :] if rest[source : source + 1] == "/" else None
+
+
 # Names -----------------------------------------------------------------------------------------------------------
 
 

@@ -26,10 +26,6 @@ class FanoutSettings(PeopleSettings):
     """How long an acknowledged entry stays in the ingest stream."""
     dedupe_ttl: int = 86_400
     """How long an event is remembered by source and id, so that its repeat has no second effect."""
-    inbox_size: int = 1_000
-    """Most notifications kept in an inbox."""
-    inbox_ttl: int = 30 * 86_400
-    """How long an inbox is kept after its last notification."""
     dead_size: int = 10_000
     """Most dead letters kept per partition."""
     node_stream: int = 100_000

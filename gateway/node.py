@@ -78,7 +78,8 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn
     relay = Relay(pipe, keys, settings.node_stream, STREAM_TTLS * settings.node_ttl)
     ingest = Ingest(pipe, keys, clock)
     procedures = Procedures()
-    procedures.add(Inbox(history).procedures())
+    inbox = Inbox(pipe, keys, clock, names, relay, receipts, size=settings.inbox_size, ttl=settings.inbox_ttl)
+    procedures.add(inbox.procedures())
     service = Service(
         Parts(
             settings=settings,

@@ -79,12 +79,7 @@ class Pings:
             acked = (Acked(first, to),)
         return (*acked, SEND_PING) if self._written > to and self._send_one() else acked
 
-    def acknowledge(self, first: int, to: int) -> Acked | None:
-        """The client says so itself: the part of `first` to `to` that it was written, and had not acknowledged from the
-        lower end on."""
+    def received(self, first: int, to: int) -> tuple[int, int] | None:
+        """The part of `first` to `to` that was written to this connection and that no pong has acknowledged."""
         first, to = max(first, self._since + 1), min(to, self._written)
-        if first > to:
-            return None
-        if first == self._since + 1:
-            self._since = to
-        return Acked(first, to)
+        return (first, to) if first <= to else None

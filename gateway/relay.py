@@ -27,6 +27,11 @@ class Relay:
         """A control entry; the reply is its number, 0 when there is no such node, or a `BusError`."""
         self._deliver(node, ("k", "c", "c", orjson.dumps(order)), on_reply)
 
+    def publish(self, node: str, user: str, offset: int, epoch: str, publication: bytes) -> None:
+        """A publication of a user's inbox (the inside of a JSON object) that is in its log already. One that is lost is
+        found by the position check."""
+        self._deliver(node, ("k", "u", "u", orjson.dumps([[user, offset, epoch]]), "b", publication), ignore)
+
     def tell(self, topic: str, push: bytes) -> None:
         """A push without a place in history, for all listeners of a topic on all nodes."""
 

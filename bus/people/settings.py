@@ -13,6 +13,10 @@ from bus.settings import BusSettings, secret
 class PeopleSettings(BusSettings):
     """The same in every role, so best set at the top of `tocsin.toml`."""
 
+    inbox_size: int = 1_000
+    """Most entries kept in an inbox: notifications, and what tells devices of marks."""
+    inbox_ttl: int = 30 * 86_400
+    """How long an inbox is kept after its last notification, in seconds."""
     categories: Mapping[str, Any] = field(default_factory=dict)
     """`[categories.NAME]`: what kinds of notifications there are, and the rules of each."""
     ladder: tuple[Mapping[str, Any], ...] = ()

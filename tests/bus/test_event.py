@@ -21,8 +21,10 @@ from bus.event import (
     Problem,
     Step,
     depth_of,
+    id_in,
     name_fault,
     parse,
+    ref_of,
     topic_fault,
     unfit_number,
 )
@@ -369,3 +371,13 @@ def test_numbers_that_json_would_change(number: float) -> None:
 def test_what_has_no_unfit_number_can_be_written(value: Any) -> None:
     if unfit_number(value) is None:
         orjson.dumps(value)
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_the_id_is_found_in_the_reference(source: str, id: str) -> None:
+    assert id_in(ref_of(source, id)) == id
+
+
+@pytest.mark.parametrize("ref", ["", "tocsin/1f", "x.a/b", "3.a/b", "12345.a/b", "².a/b"])
+def test_there_is_no_id_in_what_is_no_reference(ref: str) -> None:
+    assert id_in(ref) is None

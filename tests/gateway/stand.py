@@ -11,6 +11,7 @@ import orjson
 
 from bus.clock import SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT
+from bus.event import ref_of
 from bus.keys import Keys, inbox_of
 from bus.pipe import Pipe
 from gateway.effects import Joined
@@ -150,7 +151,7 @@ class Producer:
     async def append(self, topic: str, data: Any) -> tuple[int, str, list[str]]:
         """Append to a topic's log; nobody is told."""
         self._count += 1
-        keys, partition, ref = self._keys, self._keys.partition(topic), f"e{self._count}"
+        keys, partition, ref = self._keys, self._keys.partition(topic), ref_of("test", f"e{self._count}")
         body = b'"data":' + orjson.dumps(data)
         names = [keys.body(partition, ref), keys.seen(partition, ref), keys.withdrawn(partition, ref)]
         names += [keys.lease(partition), keys.timers(partition), keys.counts(partition, ref), keys.log(topic)]

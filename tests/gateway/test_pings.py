@@ -54,23 +54,14 @@ def test_a_ping_that_is_under_way_will_do_but_not_for_longer() -> None:
     assert not pings._overdue
 
 
-def test_said_by_the_client_itself_only_what_it_was_written() -> None:
+def test_what_a_client_may_say_itself_is_what_it_was_written() -> None:
     pings = began(4, 9)
-    assert pings.acknowledge(1, 4) is None
-    assert pings.acknowledge(10, 12) is None
-    assert pings.acknowledge(7, 12) == Acked(7, 9)
-    assert pings.acknowledge(1, 6) == Acked(5, 6)
-    assert pings._answered() == (Acked(7, 9),)
-    assert pings.acknowledge(1, 9) is None
-
-
-def test_a_pong_after_the_client_said_more_itself() -> None:
-    pings = began(0)
-    pings.wrote(1)
-    pings.wrote(2)
-    assert pings.acknowledge(1, 2) == Acked(1, 2)
-    assert pings._answered() == (SEND_PING,)
-    assert pings._answered() == ()
+    assert pings.received(1, 4) is None
+    assert pings.received(10, 12) is None
+    assert pings.received(7, 12) == (7, 9)
+    assert pings.received(1, 6) == (5, 6)
+    assert pings._answered() == (Acked(5, 9),)
+    assert pings.received(1, 9) is None
 
 
 HAPPENINGS = st.lists(st.sampled_from(["write", "pong", "due", "say"]), max_size=60)
@@ -107,10 +98,10 @@ def test_nothing_is_acknowledged_that_was_not_written_before_the_ping(
             if pings._ping_due():
                 under_way.append(top)
         elif happening == "say":
-            said = pings.acknowledge(data.draw(st.integers(0, 9)), data.draw(st.integers(0, 99)))
+            said = pings.received(data.draw(st.integers(0, 9)), data.draw(st.integers(0, 99)))
             if said is not None:
-                assert since < said.first <= said.to <= top
-                acked.append((said.first, said.to))
+                assert since < said[0] <= said[1] <= top
+                acked.append(said)
         elif under_way:
             pong()
         assert len(under_way) <= 1

@@ -276,23 +276,6 @@ async def test_a_clients_publication_is_an_event_like_any_other(redis_server: Em
         assert huge["error"]["code"] == 106
 
 
-async def test_calls_list_and_count_the_inbox(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with running_node(redis_server.url, keys) as node:
-        producer, alice = Producer(node.pipe, keys), Client(node)
-        await alice.connect("alice")
-        for n in range(1, 4):
-            await producer.notify("alice", n)
-        found = await alice.ask({"id": 2, "rpc": {"method": "inbox.list", "data": {"limit": 2}}})
-        assert [p["data"] for p in found["rpc"]["data"]["publications"]] == [3, 2]
-        rest = await alice.ask({"id": 3, "rpc": {"method": "inbox.list", "data": {"before": 2}}})
-        assert [p["data"] for p in rest["rpc"]["data"]["publications"]] == [1]
-        count = await alice.ask({"id": 4, "rpc": {"method": "inbox.count"}})
-        assert count["rpc"]["data"] == {"total": 3}
-        assert (await alice.ask({"id": 5, "rpc": {"method": "nothing"}}))["error"]["code"] == 104
-        bad = await alice.ask({"id": 6, "rpc": {"method": "inbox.list", "data": {"limit": "all"}}})
-        assert bad["error"]["code"] == 107
-
-
 async def test_a_message_for_an_emulated_connection_finds_it_on_its_node(
     redis_server: EmbeddedRedis, keys: Keys
 ) -> None:
