@@ -121,7 +121,7 @@ def _body(mail: Mail, delivery_id: str) -> Iterator[bytes]:
 
 
 def _part(kind: str, text: str) -> Iterator[bytes]:
-    """One body: as it is where that is ASCII in short lines, none like a boundary; else base64, which passes anywhere."""
+    """One body: as it is where that is ASCII in short lines, none like a boundary; else base64, which always passes."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     plain = text.isascii() and not ("\0" in text or "--=_" in text) and all(len(line) <= MAX_LINE for line in lines)
     content = "\r\n".join((*lines, "") if lines[-1] else lines).encode(errors="replace")

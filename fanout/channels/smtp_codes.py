@@ -60,7 +60,7 @@ def classify(stage: Stage, code: int, text: str) -> Outcome:
     if stage in BEFORE:
         return Misconfigured(said) if lasting else Unavailable(said)
     if not lasting:
-        return Throttled(THROTTLE, Scope.ENDPOINT) if status in TOO_MUCH else Retry(said)
+        return Throttled(THROTTLE, Scope.ENDPOINT, said) if status in TOO_MUCH else Retry(said)
     return _by_code(stage, code, said) if status is None else _by_status(stage, code, status, said)
 
 

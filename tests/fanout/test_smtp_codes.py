@@ -66,7 +66,9 @@ def test_what_a_reply_means(stage: Stage, code: int, text: str, kind: type) -> N
 
 @pytest.mark.parametrize("text", ["4.7.28 unusual rate", "4.4.5 congestion", "4.3.2 not now"])
 def test_too_much_is_no_failure(text: str) -> None:
-    assert classify(S.SENDER, 450, text) == Throttled(THROTTLE, Scope.ENDPOINT)
+    code = text.split()[0]
+    expected = Throttled(THROTTLE, Scope.ENDPOINT, f"the server answered 450 {code} to MAIL")
+    assert classify(S.SENDER, 450, text) == expected
 
 
 def test_a_reason_names_codes_and_nothing_else() -> None:

@@ -83,7 +83,7 @@ class SmtpServer:
     def authenticate(self, _: SMTP, __: Session, ___: Envelope, mechanism: str, data: Any) -> AuthResult:
         assert isinstance(data, LoginPassword)
         known = self.accounts.get(data.login.decode()) == data.password.decode()
-        return AuthResult(success=known, auth_data=data)
+        return AuthResult(success=known, handled=False, auth_data=data)
 
 
 class _Hooks:
@@ -175,6 +175,7 @@ class _Talk(SMTP):
         if isinstance(self.transport, asyncio.Transport):
             self.transport.abort()
         if (task := self._handler_coroutine) is not None:
+            task.cancel()
             with suppress(asyncio.CancelledError, ConnectionError):
                 await task
 
