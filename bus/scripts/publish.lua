@@ -46,6 +46,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local due, given, topics_given, muted = {}, {}, 0, 0
 local stored = false
+local now_text, later_text = string.format('%.0f', now), string.format('%.0f', now + wait)
+local before_user = #timers - 6 + #'user:'
 
 -- Before anything of a recipient: a Redis that is full refuses only the first write of a script, and so the whole.
 local function store()
@@ -59,31 +61,35 @@ local function store()
 end
 
 local function add(log, offset)
-  local entry = {'b', ref}
-  if kind == 'state' then entry = {'b', ref, 's', '1'} end
-  return redis.pcall('XADD', log, 'MAXLEN', size, string.format('%.0f-0', offset), unpack(entry))
+  if kind == 'state' then return redis.pcall('XADD', log, 'MAXLEN', size, offset .. '-0', 'b', ref, 's', '1') end
+  return redis.pcall('XADD', log, 'MAXLEN', size, offset .. '-0', 'b', ref)
 end
 
+-- The offset as text, which is what everything here takes.
 local function append(log, unread, offset)
   store()
+  local none = false
   if unread then
-    -- What the log no longer holds is no longer unread. Also finds out whether the key can be used at all.
-    redis.call('ZREMRANGEBYSCORE', unread, '-inf', string.format('%.0f', offset - size))
+    -- Also finds out whether the key can be used at all. What the log no longer holds is no longer unread.
+    none = redis.call('ZCARD', unread) == 0
+    if offset > size and not none then
+      redis.call('ZREMRANGEBYSCORE', unread, '-inf', string.format('%.0f', offset - size))
+    end
   end
-  local added = add(log, offset)
+  local text = string.format('%.0f', offset)
+  local added = add(log, text)
   if type(added) == 'table' and string.find(added.err, 'equal or smaller') then
     -- The position lags behind its log: the top is the larger of the two.
     local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-    offset = tonumber(string.match(last[1], '^%d+')) + 1
-    added = add(log, offset)
+    text = string.format('%.0f', tonumber(string.match(last[1], '^%d+')) + 1)
+    added = add(log, text)
   end
   if type(added) == 'table' then error(added.err, 0) end
-  redis.call('EXPIRE', log, ttl)
   if unread then
-    redis.call('ZADD', unread, offset, string.format('%.0f', offset))
-    redis.call('EXPIRE', unread, ttl)
+    redis.call('ZADD', unread, text, text)
+    if none then redis.call('EXPIRE', unread, ttl) end
   end
-  return offset
+  return text
 end
 
 local function wants(base)
@@ -102,12 +108,11 @@ local function away(routes, last)
   return now - last > tonumber(ARGV[16])
 end
 
-local function follow(log, routes, last)
-  local user = string.match(log, ':user:([^:]*):inbox$')
-  local from = now
-  if not away(routes, last) then from = now + wait end
-  due[#due + 1] = string.format('%.0f', from)
-  due[#due + 1] = 'step\n' .. ref .. '\n' .. user .. '\n' .. index
+local function follow(base, routes, last)
+  local from = now_text
+  if not away(routes, last) then from = later_text end
+  due[#due + 1] = from
+  due[#due + 1] = 'step\n' .. ref .. '\n' .. string.sub(base, before_user, -2) .. '\n' .. index
 end
 
 local function skip(base)
@@ -122,10 +127,9 @@ local function keep(name, offset)
   given[#given + 1] = string.format('%.0f', offset)
 end
 
--- Offset and epoch, appending unless it was given before.
-local function place(n, log, base, inbox, epoch, top)
-  local meta = base .. 'meta'
-  local earlier = before[n]
+-- Offset and epoch, appending unless it was given before. `known`: epoch, top, followed, kept.
+local function place(n, log, base, inbox, known)
+  local meta, epoch, top, earlier = base .. 'meta', known[1], known[2], before[n]
   if not epoch then
     epoch, top, earlier = new_epoch, 0, false
     redis.call('HSET', meta, 'epoch', epoch, 'top', 0)
@@ -134,26 +138,34 @@ local function place(n, log, base, inbox, epoch, top)
     if inbox then redis.call('DEL', base .. 'unread', base .. 'archived') end
   end
   if earlier then return tonumber(earlier), epoch, false end
-  local offset = tonumber(top or 0) + 1
-  if size > 0 then offset = append(log, inbox and kind == 'notification' and base .. 'unread', offset) end
-  redis.call('HSET', meta, 'top', string.format('%.0f', offset))
-  -- The position outlives the log, so that a client away for long learns that it missed something.
-  -- Of a topic that somebody follows durably it stays for good.
-  if inbox or redis.call('HEXISTS', meta, 'followed') == 0 then redis.call('EXPIRE', meta, ttl + 2592000) end
-  return offset, epoch, true
+  local offset = string.format('%.0f', (top or 0) + 1)
+  local unread = inbox and kind == 'notification' and base .. 'unread'
+  if size > 0 then offset = append(log, unread, tonumber(offset)) end
+  if now - (tonumber(known[4]) or 0) < ttl * 1000 / 32 then
+    redis.call('HSET', meta, 'top', offset)
+  else
+    -- Three commands more, so not each time: what is kept lives at least 31 of 32 parts of its time after its last use.
+    redis.call('HSET', meta, 'top', offset, 'kept', now_text)
+    if size > 0 then redis.call('EXPIRE', log, ttl) end
+    if unread then redis.call('EXPIRE', unread, ttl) end
+    -- The position outlives the log, so that a client away for long learns that it missed something; and that somebody
+    -- follows a topic durably must not be forgotten.
+    if inbox or not known[3] then redis.call('EXPIRE', meta, ttl + 2592000) end
+  end
+  return tonumber(offset), epoch, true
 end
 
 local function give(n)
   local log = KEYS[6 + n]
   local inbox = string.sub(log, -6) == ':inbox'
   local base = string.sub(log, 1, inbox and -6 or -4)
-  local known = redis.call('HMGET', base .. 'meta', 'epoch', 'top', inbox and 'last_seen' or 'followed')
+  local known = redis.call('HMGET', base .. 'meta', 'epoch', 'top', inbox and 'last_seen' or 'followed', 'kept')
   if inbox and (before[n] == '0' or (not before[n] and not wants(base))) then
     if not before[n] and not fleeting then
       skip(base)
       if index ~= '' then
         store()
-        follow(log, redis.call('HGETALL', base .. 'routes'), tonumber(known[3]) or 0)
+        follow(base, redis.call('HGETALL', base .. 'routes'), tonumber(known[3]) or 0)
       end
       keep(names[n], 0)
     end
@@ -161,14 +173,14 @@ local function give(n)
   end
   local routes = redis.call('HGETALL', base .. 'routes')
   local offset, epoch, new = 0, '', false
-  if not fleeting then offset, epoch, new = place(n, log, base, inbox, known[1], known[2]) end
+  if not fleeting then offset, epoch, new = place(n, log, base, inbox, known) end
   if new then
     keep(names[n], offset)
     if not inbox then
       topics_given = topics_given + 1
     elseif index ~= '' then
       store()
-      follow(log, routes, tonumber(known[3]) or 0)
+      follow(base, routes, tonumber(known[3]) or 0)
     end
   end
   local answer = {offset, epoch, not inbox and tonumber(known[3]) or 0}

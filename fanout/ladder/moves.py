@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never
 
 from bus.event import Step
 from bus.people.categories import Category, Digest
@@ -68,8 +67,6 @@ def decide(due: DueStep, category: Category, zone: str, now: float) -> Move:
             return Move(cancelled(reason), next=None if verdict.ends_ladder else following)
         case Defer(until, reason):
             return Move(deferred(reason, until), until=until)
-        case _:
-            assert_never(verdict)
 
 
 def _taken(due: DueStep, step: Step, category: Category, following: Rung | None) -> Move:
