@@ -110,10 +110,16 @@ class Jobs:
         return self._orphans is not None and len(self._orphans) > 0 and self._orphans[0].deaths == WARY
 
     async def take(self, room: int) -> Batch:
-        """The next jobs: first what an owner before left behind. Raises `Fenced`, `BusError`."""
+        """The next jobs: first what an owner before left behind. Raises `Fenced`, `BusError`.
+
+        None, though `pending`: ask again.
+        """
         try:
             if self._orphans is None:
                 self._orphans = await self._left_behind()
+                if self._orphans:
+                    # Whoever asked did not know yet how many it may take at once: see `wary`.
+                    return Batch(pending=True)
             return await (self._claim(self._orphans, room) if self._orphans else self._next(room))
         except BusError:
             # Redis may have given us jobs in a reply that was lost: look for them.
@@ -193,7 +199,7 @@ class Jobs:
         counts = (self._names.counts(self.partition, ref) for ref in about)
         told = (note.kind if about else "", note.state if about else "", self._ttl)
         mark = note.mark
-        args: tuple[Arg, ...] = (self._lease.owner, self._lease.fence, GROUP, entry.id, what, note.reason or reason)
+        args: tuple[Arg, ...] = (self._lease.owner, self._lease.fence, GROUP, entry.id, what, reason or note.reason)
         args = (*args, attempts, delay, self._dead, self._channel, *told)
         args = (*args, *(("", b"", "", b"") if mark is None else (mark.field, mark.value, mark.known_by, mark.known)))
         keys = (*self._keys, self._dead_key, *self._of(note), *counts)
@@ -211,8 +217,8 @@ class Jobs:
 def _words(settlement: Settlement) -> tuple[str, int, str]:
     """For the script: what to do, after how many milliseconds, and why."""
     match settlement:
-        case Ack(lapsed):
-            return "ack", 0, lapsed
+        case Ack():
+            return "ack", 0, ""
         case Bury(reason):
             return "bury", 0, reason
         case Defer(delay, _):
