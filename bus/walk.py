@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +30,9 @@ Walk = Follow | Withdraw
 
 def fields(walk: Walk) -> tuple[str, ...]:
     """Name, value, …, as XADD takes them; `from_fields` gives the walk back."""
-    match walk:
-        case Follow(ref, topic):
-            return ("k", "follow", "e", ref, "t", topic)
-        case Withdraw(ref):
-            return ("k", "withdraw", "e", ref)
-        case _:
-            assert_never(walk)
+    if isinstance(walk, Follow):
+        return ("k", "follow", "e", walk.ref, "t", walk.topic)
+    return ("k", "withdraw", "e", walk.ref)
 
 
 def from_fields(found: Mapping[bytes, bytes]) -> Walk | None:

@@ -41,7 +41,9 @@ class GatewaySettings(PeopleSettings):
     allowed_origins: tuple[str, ...] = ()
     """Origins of pages that may connect, exact, such as https://app.example; the node's own is always allowed."""
     api_keys: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """`[gateway.api_keys.NAME]` with `sha256` (hex of the key) and `scopes` (events, admin)."""
+    """`[gateway.api_keys.NAME]` with `sha256` (hex of the key) and `scopes` (events, admin, contacts)."""
+    webpush_public_key: str = ""
+    """Public half (base64url) of the key in `[deliver.webpush.NAME]`: what browsers subscribe to pushes with."""
     namespaces: Mapping[str, Any] = field(default_factory=dict)
     """Rules of topics by the part before the colon, best as `[namespaces.NAME]` for all roles."""
 
@@ -78,6 +80,10 @@ class GatewaySettings(PeopleSettings):
     """Connections of a node that have not connected yet; one more is refused."""
     drain_seconds: float = 10.0
     """Over how long connections are closed on SIGTERM."""
+
+    # What it remembers
+    withdrawn_ttl: int = 86_400
+    """How long an event is refused that was withdrawn before anybody had it; longer where it may come later still."""
 
     # How it talks to the bus
     node_ttl: float = 10.0

@@ -29,11 +29,13 @@ from gateway.api.openapi import Documents
 from gateway.api.ops import Ops, Probe
 from gateway.api.problem import Kind, Refusal
 from gateway.api.ticket import Tickets
+from gateway.api.tracking import TrackingApi
 from gateway.ingest import Ingest
 from gateway.metrics import ApiStats
 from gateway.origins import Origins
 from gateway.settings import GatewaySettings
 from gateway.stats import Stats
+from gateway.tracking import Tracking
 
 SECURITY_HEADERS: Final = {
     "x-content-type-options": "nosniff",
@@ -68,8 +70,10 @@ def routes(parts: ApiParts) -> list[BaseRoute]:
     tickets = Tickets(parts.pipe, parts.keys, parts.authenticate, Origins(settings.allowed_origins))
     ops = Ops(parts.probe, parts.stats, parts.ingest.stats, parts.api_stats)
     documents = Documents(settings)
+    tracking = Tracking(parts.pipe, parts.keys, parts.clock, settings.withdrawn_ttl)
     return [
         Route(events.PATH, accepting.post, methods=["POST"]),
+        *TrackingApi(tracking, ApiKeys(settings.api_keys), parts.clock, parts.api_stats).routes(),
         tickets.route(),
         Route("/healthz", ops.healthz),
         Route("/readyz", ops.readyz),

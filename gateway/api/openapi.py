@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api import cloudevents, schemas
+from gateway.api import cloudevents, schemas, tracking
 from gateway.api.idempotency import HEADER, MAX_KEY
 from gateway.api.problem import MEDIA_TYPE, Kind
 from gateway.api.schemas import Json, ref
@@ -96,6 +96,39 @@ def _post_ticket() -> Json:
     }
 
 
+def _about_event(summary: str, answer: str, *parameters: Json, operation: str, unknown: bool = True) -> Json:
+    """One question about one event; `unknown`: whether it may be one that nobody knows."""
+    named = [{"name": "id", "in": "path", "required": True, "schema": schemas.name()}]
+    source = {"name": "source", "in": "query", "schema": schemas.name(description="Absent: the name of the API key.")}
+    problems = [Kind.BAD_REQUEST, Kind.UNAUTHENTICATED, Kind.FORBIDDEN, Kind.TOO_MANY_REQUESTS, Kind.UNAVAILABLE]
+    return {
+        "operationId": operation,
+        "summary": summary,
+        "security": [{"bearer": []}, {"apiKey": []}],
+        "parameters": [*named, source, *parameters],
+        "responses": {
+            "200": {"description": summary, "content": _content(ref(answer))},
+            **_problems(*problems, *((Kind.NOT_FOUND,) if unknown else ())),
+        },
+    }
+
+
+def _event_paths() -> Json:
+    user: Json = {"name": "user", "in": "query", "schema": schemas.name()}
+    track = "What became of an event; with a user, also of that person's"
+    withdraw = "Withdraw an event: nothing of it is appended or sent any more"
+    why = "Why a person did or did not get an event"
+    return {
+        tracking.PATH: {
+            "get": _about_event(track, "Tracked", user, operation="trackEvent"),
+            "delete": _about_event(withdraw, "Withdrawn", operation="withdrawEvent", unknown=False),
+        },
+        tracking.EXPLAIN: {
+            "get": _about_event(why, "Explanation", user | {"required": True}, operation="explainEvent"),
+        },
+    }
+
+
 def _get(summary: str, *problems: Kind) -> Json:
     return {"get": {"summary": summary, "responses": {"200": {"description": "OK"}, **_problems(*problems)}}}
 
@@ -107,6 +140,7 @@ def openapi(settings: GatewaySettings) -> Json:
         "info": {"title": "Tocsin", "version": version("tocsin")},
         "paths": {
             "/v1/events": {"post": _post_events(settings)},
+            **_event_paths(),
             "/v1/ticket": {"post": _post_ticket()},
             "/healthz": _get("Alive"),
             "/readyz": _get("Ready", Kind.UNAVAILABLE),
@@ -120,6 +154,11 @@ def openapi(settings: GatewaySettings) -> Json:
                 "CloudEvent": schemas.cloud_event(),
                 "Accepted": schemas.accepted(),
                 "Results": schemas.results(),
+                "Tracked": schemas.tracked(),
+                "Recipient": schemas.recipient(),
+                "Trace": schemas.trace(),
+                "Explanation": schemas.explanation(),
+                "Withdrawn": schemas.withdrawn(),
                 "Problem": schemas.problem(),
             },
             "securitySchemes": {

@@ -20,8 +20,10 @@ from bus.event import (
     RESERVED,
     VIAS,
 )
+from bus.trail import Kind as Happening
 from gateway.api import cloudevents
 from gateway.api.problem import TYPE_PREFIX, Kind
+from gateway.tracks import RECEIPTS, STATES, State
 
 Json = dict[str, Any]
 
@@ -156,5 +158,103 @@ def notification() -> Json:
             "data": {"description": "Any JSON."},
             "category": {"type": "string"},
             "created_at": MOMENT,
+        },
+    }
+
+
+def trace() -> Json:
+    """Schema of one entry of a person's trail."""
+    return {
+        "type": "object",
+        "required": ["at", "kind"],
+        "properties": {
+            "at": MOMENT,
+            "kind": {"enum": [kind.value for kind in Happening]},
+            "channel": {"enum": list(VIAS)},
+            "reason": {"type": "string"},
+            "attempt": {"type": "integer", "minimum": 1},
+        },
+    }
+
+
+def recipient() -> Json:
+    """Schema of what became of an event for one person."""
+    waiting = {
+        "type": "object",
+        "required": ["channel", "due"],
+        "properties": {"channel": {"enum": list(VIAS)}, "due": MOMENT, "unless": {"enum": list(CONDITIONS)}},
+    }
+    flags = {flag: {"type": "boolean"} for flag in ("in_audience", "acked", "read", "archived")}
+    return {
+        "type": "object",
+        "required": ["user", *flags, "offset", "trail", "waiting"],
+        "properties": {
+            "user": name(),
+            **flags,
+            "offset": {"type": "integer", "minimum": 0, "description": "In their inbox; 0: it is not in it."},
+            "trail": {"type": "array", "items": ref("Trace"), "description": "Oldest first."},
+            "waiting": {"type": "array", "items": waiting, "description": "Steps that are still to come."},
+        },
+    }
+
+
+def tracked() -> Json:
+    """Schema of what became of an event."""
+    counts = {receipt: {"type": "integer", "minimum": 0} for receipt in ("recipients", "topics", *RECEIPTS)}
+    states = {state: {"type": "integer"} for state in STATES}
+    return {
+        "type": "object",
+        "required": ["id", "source", "state", *counts, "channels"],
+        "properties": {
+            "id": name(),
+            "source": name(),
+            "state": {"enum": [state.value for state in State]},
+            "at": MOMENT | {"description": "When it is due, where it waits for that."},
+            **counts,
+            "channels": {
+                "type": "object",
+                "description": "By channel: how many deliveries came to each state.",
+                "properties": {via: {"type": "object", "properties": states} for via in VIAS},
+            },
+            "buried": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Why it is among the dead letters.",
+            },
+            "recipient": ref("Recipient"),
+        },
+    }
+
+
+def explanation() -> Json:
+    """Schema of why somebody did or did not get an event."""
+    line = {
+        "type": "object",
+        "required": ["text"],
+        "properties": {"text": {"type": "string"}, "at": MOMENT, "channel": {"enum": list(VIAS)}},
+    }
+    return {
+        "type": "object",
+        "required": ["id", "source", "user", "summary", "steps"],
+        "properties": {
+            "id": name(),
+            "source": name(),
+            "user": name(),
+            "summary": {"type": "string"},
+            "steps": {"type": "array", "items": line},
+        },
+    }
+
+
+def withdrawn() -> Json:
+    """Schema of the answer to a withdrawal."""
+    return {
+        "type": "object",
+        "required": ["id", "source", "withdrawn", "recipients"],
+        "properties": {
+            "id": name(),
+            "source": name(),
+            "withdrawn": {"const": True},
+            "recipients": {"type": "integer", "minimum": 0, "description": "How many people had been given it."},
         },
     }
