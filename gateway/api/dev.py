@@ -18,7 +18,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.staticfiles import PathLike, StaticFiles
 
 from bus.clock import Clock
 from bus.errors import BusError
@@ -46,6 +46,16 @@ SECURITY: Final[Mapping[str, str]] = {
     "cache-control": "no-cache",
 }
 
+MAILS: Final = {
+    **SECURITY,
+    # Mails bring their looks in style attributes. Each is shown in a frame of its own, which is held to this policy too.
+    "content-security-policy": SECURITY["content-security-policy"].replace(
+        "style-src 'self'", "style-src 'self' 'unsafe-inline'"
+    ),
+}
+OF_PAGE: Final = {"mailbox.html": MAILS}
+"""Headers of pages that need others than `SECURITY`."""
+
 
 @dataclass(frozen=True, slots=True)
 class DevParts:
@@ -69,7 +79,7 @@ def routes(parts: DevParts) -> list[BaseRoute]:
         Route("/", _page, methods=["GET"]),
         Mount("/web", Web(directory=WEB, html=True, check_dir=False)),
         *(
-            Route(path, _guard(handler, parts.settings), methods=[method])
+            Route(path, guard(handler, parts.settings), methods=[method])
             for path, handlers in guarded.items()
             for method, handler in handlers.items()
         ),
@@ -85,9 +95,9 @@ class Web(StaticFiles):
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
         return super().lookup_path(path) if Path(path).parts[:1] and Path(path).parts[0] in SHOWN else ("", None)
 
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers.update(SECURITY)
+    def file_response(self, full_path: PathLike, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(full_path, *args, **kwargs)
+        response.headers.update(OF_PAGE.get(Path(os.fspath(full_path)).name, SECURITY))
         return response
 
 
@@ -101,7 +111,9 @@ async def _page(_: Request) -> Response:
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def _guard(handler: Handler, settings: GatewaySettings) -> Handler:
+def guard(handler: Handler, settings: GatewaySettings) -> Handler:
+    """The handler, for those who may ask."""
+
     async def guarded(request: Request) -> Response:
         if not is_own(request.headers, settings.host):
             return Refusal(Kind.FORBIDDEN, "development endpoints answer pages of this gateway only").response()
