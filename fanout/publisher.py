@@ -125,6 +125,12 @@ class Publisher:
         given = Given(epoch, self._settings.dedupe_ttl, self.nodes, self._clock.wall())
         return publish_call(task.planned, publish, self._rules.keys, given)
 
+    async def note_lapsed(self, partition: int, refs: Sequence[str]) -> None:
+        """So that whoever asks what became of these events, of which there is no other trace, is told."""
+        counts = [self._rules.keys.counts(partition, ref) for ref in refs]
+        commands = [("HSET", key, "lapsed", 1) for key in counts]
+        await self._pipe.asks([*commands, *(("EXPIRE", key, self._settings.dedupe_ttl) for key in counts)])
+
     # Durable followers -----------------------------------------------------------------------------------------------
 
     async def _spread(self, tasks: Sequence[_Task]) -> None:

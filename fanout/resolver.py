@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from bus.clock import Clock
@@ -26,6 +27,13 @@ AT_ONCE: Final = 10.0
 _ENTRY_ID: Final = re.compile(rb"\d{1,20}-\d{1,20}")
 
 
+@dataclass(frozen=True, slots=True)
+class Lapsed(Expired):
+    """The time of an event was over before a worker came to it."""
+
+    ref: str
+
+
 class Resolver:
     """Handles the entries of one partition."""
 
@@ -41,8 +49,13 @@ class Resolver:
         later = [item for item in looked if isinstance(item, Later)]
         put_off = iter(await self._timers.put_off(later) if later else ())
         self._stats.scheduled += len(later)
-        self._stats.expired += sum(isinstance(item, Expired) for item in looked)
+        await self._note_lapsed([item.ref for item in looked if isinstance(item, Lapsed)])
         return [_outcome(item, outcomes, put_off) for item in looked]
+
+    async def _note_lapsed(self, refs: Sequence[str]) -> None:
+        self._stats.expired += len(refs)
+        if refs:
+            await self._publisher.note_lapsed(self._partition, refs)
 
     async def _publish(self, entries: Sequence[Entry], looked: Sequence[Current | Later | Outcome]) -> list[Outcome]:
         currents = [item for item in looked if isinstance(item, Current)]
@@ -87,7 +100,7 @@ def look(entry: Entry, partition: int, now: float) -> Current | Later | Outcome:
     if event.at is not None and event.at > now and origin == entry.id:
         return Later(event.at, origin, entry.fields, event.ref, event.at + (event.ttl or AT_ONCE))
     over = max(accepted, event.at or 0.0) + (event.ttl or AT_ONCE)
-    return Expired() if now > over else Current(event, over)
+    return Lapsed(event.ref) if now > over else Current(event, over)
 
 
 def _entry_id(value: bytes | None) -> str | None:

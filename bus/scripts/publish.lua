@@ -47,7 +47,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local due, given, topics_given, muted = {}, {}, 0, 0
 local stored = false
 local now_text, later_text = string.format('%.0f', now), string.format('%.0f', now + wait)
-local before_user = #timers - 6 + #'user:'
+local user_at = #timers - 6 + #'user:' + 1
 
 -- Before anything of a recipient: a Redis that is full refuses only the first write of a script, and so the whole.
 local function store()
@@ -112,14 +112,13 @@ local function follow(base, routes, last)
   local from = now_text
   if not away(routes, last) then from = later_text end
   due[#due + 1] = from
-  due[#due + 1] = 'step\n' .. ref .. '\n' .. string.sub(base, before_user, -2) .. '\n' .. index
+  due[#due + 1] = 'step\n' .. ref .. '\n' .. string.sub(base, user_at, -2) .. '\n' .. index
 end
 
-local function skip(base)
+local function note(base, reason)
   redis.call('XADD', base .. 'trail', 'MAXLEN', '~', 4000, '*',
-    'e', ref, 'k', 'skipped', 'c', 'live', 'r', 'preference', 'n', '0')
+    'e', ref, 'k', 'skipped', 'c', 'live', 'r', reason, 'n', '0')
   redis.call('EXPIRE', base .. 'trail', ttl)
-  muted = muted + 1
 end
 
 local function keep(name, offset)
@@ -162,7 +161,8 @@ local function give(n)
   local known = redis.call('HMGET', base .. 'meta', 'epoch', 'top', inbox and 'last_seen' or 'followed', 'kept')
   if inbox and (before[n] == '0' or (not before[n] and not wants(base))) then
     if not before[n] and not fleeting then
-      skip(base)
+      note(base, 'preference')
+      muted = muted + 1
       if index ~= '' then
         store()
         follow(base, redis.call('HGETALL', base .. 'routes'), tonumber(known[3]) or 0)
@@ -174,6 +174,8 @@ local function give(n)
   local routes = redis.call('HGETALL', base .. 'routes')
   local offset, epoch, new = 0, '', false
   if not fleeting then offset, epoch, new = place(n, log, base, inbox, known) end
+  -- Reached once more: by another topic, or by a repeat of the event. Whoever asks why nothing came of it is told.
+  if inbox and before[n] and not new and kind == 'notification' then note(base, 'duplicate') end
   if new then
     keep(names[n], offset)
     if not inbox then
@@ -203,6 +205,8 @@ end
 if fleeting then return out end
 
 if #given > 0 then redis.call('HSET', seen, unpack(given)) end
+-- By the number of those who have it, a body is known that was one person's alone and goes with them.
+if stored then redis.call('HINCRBY', body, 'n', #given / 2) end
 redis.call('EXPIRE', seen, ARGV[5])
 if topics_given + muted > 0 then
   if topics_given > 0 then redis.call('HINCRBY', counts, 'topics', topics_given) end

@@ -47,7 +47,7 @@ local function say(log, meta, unread, withdrawn, id)
   redis.call('EXPIRE', log, ttl)
   redis.call('HSET', meta, 'top', offset)
   redis.call('EXPIRE', meta, ttl + 2592000)
-  redis.call('HSET', bodies .. 'tocsin/' .. id, 'pub', publication)
+  redis.call('HSET', bodies .. 'tocsin/' .. id, 'pub', publication, 'n', 1)
   redis.call('EXPIRE', bodies .. 'tocsin/' .. id, ttl)
   return offset
 end
