@@ -216,7 +216,8 @@ class Keys:
         return self._topic(topic, "inbox", "log")
 
     def meta(self, topic: str) -> str:
-        """Hash: `epoch`, `top` (offset of the newest entry); of a person also `written` (highest offset on any socket),
+        """Hash: `epoch`, `top` (offset of the newest entry), `kept` (Unix ms: TTLs were set anew); of a topic
+        also `followed` (`1`: somebody follows it durably); of a person also `written` (highest offset on any socket),
         `acked` (ranges of offsets, `a-b,c-d`), `seen` (offset up to which the bell was opened), `last_seen` (ms)."""
         return self._topic(topic, "meta", "meta")
 
