@@ -33,6 +33,7 @@ async def test_a_session_goes_over_lines_of_json(redis_server: EmbeddedRedis, ke
         await producer.notify("alice", {"n": 1})
         assert (await stream.line())["push"]["pub"]["data"] == {"x": 1}
         assert (await stream.line())["push"]["channel"] == "inbox"
+        assert await stream.line() == {}  # the ping that asks for a receipt
         await node.service.drain()
         assert await stream.line() == {"push": {"disconnect": {"code": 3001, "reason": "shutdown"}}}
         await stream.rest()

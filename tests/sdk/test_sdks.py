@@ -11,9 +11,13 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bus.keys import Keys, inbox_of
+from bus.partition import DEFAULT_PARTITIONS
+from tests.conftest import open_pipe
 from tests.sdk.clients import Failure, JavaScript, PythonClient, Sdk
 from tests.sdk.system import System
 
@@ -113,12 +117,54 @@ async def test_remote_procedure_calls(system: System, kind: str) -> None:
         for number in range(3):
             system.publish(to={"users": [user]}, data=number)
             await cat.journal.next("publication", channel="inbox")
-        assert (await cat.do("rpc", method="inbox.count", data={}))["total"] == 3
+        assert await cat.do("rpc", method="inbox.count", data={}) == {"unread": 3, "unseen": 3, "total": 3}
         listed = await cat.do("rpc", method="inbox.list", data={"limit": 2})
-        assert [one["offset"] for one in listed["publications"]] == [3, 2]
+        assert [one["offset"] for one in listed["items"]] == [3, 2]
+        assert await cat.do("rpc", method="read", data={"upto": 3}) == {"unread": 0, "unseen": 0}
+        state = (await cat.journal.next("publication", channel="inbox"))["data"]
+        assert (state["type"], state["data"]["read"]) == ("tocsin.state", [1, 2, 3])
         with pytest.raises(Failure) as refused:
             await cat.do("rpc", method="no.such", data={})
         assert refused.value.code == 104
+
+
+async def known(system: System, user: str, field: str, wanted: bytes) -> None:
+    """Wait until Redis has this in a field of what it keeps of a user's inbox."""
+    key = Keys("tocsin", DEFAULT_PARTITIONS).meta(inbox_of(user))
+    found: Any = None
+    async with open_pipe(system.redis.url) as pipe:
+        for _ in range(500):
+            if (found := await pipe.ask("HGET", key, field)) == wanted:
+                return
+            await asyncio.sleep(0.01)
+    raise AssertionError(f"{field} is {found} and not {wanted!r}")
+
+
+async def acknowledged(system: System, user: str, first: int, to: int) -> None:
+    """Wait until these offsets of a user's inbox are, and no others."""
+    await known(system, user, "acked", f"{first}-{to}".encode())
+
+
+async def test_each_notification_is_acknowledged_without_any_code_for_it(system: System, kind: str) -> None:
+    """One by one, many at once, and none that came before; and the connection goes on all the time."""
+    user = f"hal-{kind}"
+    for number in range(2):
+        system.publish(to={"users": [user]}, data=number)
+    await known(system, user, "top", b"2")
+    async with application(system, kind, user) as hal:
+        await connected(hal, kind)
+        for number in range(2, 5):
+            system.publish(to={"users": [user]}, data=number)
+            await hal.journal.next("publication", channel="inbox")
+            await acknowledged(system, user, 3, number + 1)
+        for number in range(5, 25):
+            system.publish(to={"users": [user]}, data=number)
+        await acknowledged(system, user, 3, 25)
+        await asyncio.sleep(4.5)  # pings by time and pings for receipts do not get into each other's way
+        system.publish(to={"users": [user]}, data=25)
+        await acknowledged(system, user, 3, 26)
+        assert [one["data"] for one in hal.journal.publications("inbox")] == list(range(2, 26))
+        assert hal.journal.count("connecting") == 1
 
 
 async def test_what_was_missed_while_the_server_restarted_is_recovered(system: System, kind: str) -> None:
@@ -150,6 +196,7 @@ async def test_what_was_missed_while_the_server_restarted_is_recovered(system: S
             assert told == [0, 1, 2, 3, 4, 5]
             again = [e for e in dan.journal.events if e["event"] == "subscribed" and e["channel"] == channel][-1]
             assert (again["wasRecovering"], again["recovered"]) == (True, True)
+        await acknowledged(system, user, 1, 6)
 
 
 async def test_a_token_is_renewed_without_an_interruption(system: System, kind: str) -> None:
@@ -179,4 +226,4 @@ async def test_pings_keep_the_connection(system: System, kind: str) -> None:
         await connected(gus, kind)
         await asyncio.sleep(5)
         assert gus.journal.count("connecting") == 1
-        assert await gus.do("rpc", method="inbox.count", data={}) == {"total": 0}
+        assert (await gus.do("rpc", method="inbox.count", data={}))["total"] == 0
