@@ -11,7 +11,7 @@ _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
-    """A mapping of strings, numbers, booleans, lists of these and tables as TOML 1.0."""
+    """A mapping of strings, numbers, booleans, lists and tables of these as TOML 1.0."""
     return "\n".join(_lines(table, ())) + "\n"
 
 
@@ -33,6 +33,8 @@ def _key(text: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_key(k)} = {_value(v)}' for k, v in value.items())}}}"
     return _string(value) if isinstance(value, str) else json.dumps(value)
 
 
