@@ -11,6 +11,7 @@ from fanout.channels.apns import Apns
 from fanout.channels.delivery import Sender
 from fanout.channels.email import Email
 from fanout.channels.fcm import Fcm
+from fanout.channels.sms import SmsSender
 from fanout.channels.table import Table
 from fanout.channels.webhook import Webhook
 from fanout.channels.webpush import WebPush
@@ -35,6 +36,7 @@ MAKERS: Final[Mapping[str, Make]] = {
     "fcm": Fcm.from_settings,
     "apns": Apns.from_settings,
     "email": Email.from_settings,
+    "sms": SmsSender.from_settings,
     "webhook": Webhook.from_settings,
 }
 
