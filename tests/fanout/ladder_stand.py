@@ -79,7 +79,7 @@ class Ladder:
     async def timers(self) -> list[tuple[str, int]]:
         """All timers with their times, the earliest first."""
         flat = await self.ask("ZRANGE", self.keys.timers(self.p), 0, -1, "WITHSCORES")
-        return [(flat[i].decode(), int(flat[i + 1])) for i in range(0, len(flat), 2)]
+        return [(flat[i].decode(errors="surrogateescape"), int(flat[i + 1])) for i in range(0, len(flat), 2)]
 
     async def waits(self) -> list[tuple[str, float]]:
         """The steps and digests that wait, and for how many seconds from now."""
@@ -88,7 +88,7 @@ class Ladder:
 
     async def time_passes(self) -> None:
         """All that waits is due."""
-        for timer, _ in await self.timers():
+        for timer in await self.ask("ZRANGE", self.keys.timers(self.p), 0, -1):
             await self.ask("ZADD", self.keys.timers(self.p), "XX", 1, timer)
 
     async def look(self) -> Due:
