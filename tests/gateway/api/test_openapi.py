@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bus.event import MAX_BODY, MAX_NAME, MAX_STEPS, MAX_TITLE, MAX_TOPIC, MAX_TOPICS, MAX_TTL, MAX_USERS, Event, parse
-from gateway.api import schemas
+from gateway.api import me, schemas
 from gateway.api.app import routes
 from gateway.api.openapi import asyncapi, openapi
 from gateway.api.problem import Kind
@@ -138,6 +138,11 @@ async def test_the_documents_have_the_paths_of_the_routes(open_api: OpenApi) -> 
             (route.path.replace(":path}", "}"), method.lower())  # type: ignore[attr-defined]
             for route in routes(api.parts)
             for method in (route.methods or {"POST"}) - {"HEAD"}  # type: ignore[attr-defined]
+        }
+        served |= {
+            ((me.PREFIX + path).replace(":path}", "}"), method.lower())
+            for path, methods in me.PATHS.items()
+            for method in methods
         }
         shown = (await api.client.get("/openapi.json")).json()
         assert {(path, method) for path, methods in shown["paths"].items() for method in methods} == served
