@@ -19,6 +19,7 @@ from bus.pipe import Pipe
 from gateway.flusher import Flusher
 from gateway.hub import Hub, Verdict
 from gateway.joins import Joins
+from gateway.relay import ignore
 from gateway.stats import Stats
 
 BATCH: Final = 500
@@ -77,6 +78,10 @@ class Feed:
             self._joins.check_all_soon()
         self.read_to = number
         self.apply(fields)
+
+    def drop_read(self, pipe: Pipe) -> None:
+        """Take what was read out of the stream now; else it stays until the stream is full, or ends with the node."""
+        pipe.post(("XTRIM", self._stream, "MINID", f"{self.read_to + 1}-0"), ignore)
 
     def restarted(self, sequence: int, read_to: int) -> None:
         """Redis says that the stream is at `sequence`, long after we had read to `read_to`: when that is less, the

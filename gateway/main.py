@@ -48,6 +48,8 @@ def application(node: Node, spawn: Spawn) -> ASGIApp:
         stats=node.stats,
         authenticate=node.service.authenticate,
         probe=node.ready,
+        people=node.people,
+        forgetting=node.forgetting,
     )
     routes: list[BaseRoute] = app.routes(parts)
     for transport in (sse, http_stream, events_stream, emulation):

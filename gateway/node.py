@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from secrets import token_hex
+from typing import Any
 
 from bus.clock import Clock
 from bus.keys import Keys
 from bus.namespaces import Namespaces
+from bus.people.erase import Eraser
 from bus.pipe import Pipe
 from gateway.calls import Calls, Spawn
 from gateway.feed import STREAM_TTLS, Feed, Heartbeat
 from gateway.flusher import Flusher
+from gateway.forgetting import FORGET, Forgetting
 from gateway.history import History
 from gateway.hub import Hub
 from gateway.inbox import Inbox
 from gateway.ingest import Ingest
 from gateway.names import Names
 from gateway.origins import Origins
+from gateway.people import People
 from gateway.presence import Presence
 from gateway.procedures import Procedures
 from gateway.receipts import Receipts
@@ -45,6 +50,8 @@ class Node:
     verifier: Verifier
     relay: Relay
     procedures: Procedures
+    people: People
+    forgetting: Forgetting
     feed: Feed
     heartbeat: Heartbeat
     stats: Stats
@@ -80,6 +87,9 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn
     procedures = Procedures()
     inbox = Inbox(pipe, keys, clock, names, relay, receipts, size=settings.inbox_size, ttl=settings.inbox_ttl)
     procedures.add(inbox.procedures())
+    people = People(pipe, keys, clock, settings)
+    procedures.add(people.procedures())
+    forgetting = Forgetting(pipe, keys, relay, Eraser(pipe, keys, people.directory, people.followers))
     service = Service(
         Parts(
             settings=settings,
@@ -101,9 +111,31 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn
             origins=Origins(settings.allowed_origins),
         )
     )
-    feed = Feed(line, keys, node, hub, service.joins, flusher, stats, service.controlled)
+
+    def controlled(order: Mapping[str, Any]) -> None:
+        service.controlled(order)
+        if order.get("op") == FORGET:
+            feed.drop_read(pipe)
+
+    feed = Feed(line, keys, node, hub, service.joins, flusher, stats, controlled)
     heartbeat = Heartbeat(pipe, keys, node, settings.node_ttl, feed, service.joins)
-    return Node(node, settings, clock, keys, pipe, service, ingest, verifier, relay, procedures, feed, heartbeat, stats)
+    return Node(
+        id=node,
+        settings=settings,
+        clock=clock,
+        keys=keys,
+        pipe=pipe,
+        service=service,
+        ingest=ingest,
+        verifier=verifier,
+        relay=relay,
+        procedures=procedures,
+        people=people,
+        forgetting=forgetting,
+        feed=feed,
+        heartbeat=heartbeat,
+        stats=stats,
+    )
 
 
 def _context(settings: GatewaySettings, node: str) -> SessionContext:

@@ -28,6 +28,8 @@ class Caller:
 
     user: str
     connection: Connection | None = None
+    granted: tuple[str, ...] = ()
+    """Over HTTP: topics that the token grants. A connection knows its own."""
 
 
 class Wrong(Enum):

@@ -188,6 +188,8 @@ class Service:
                     self.received(connection, data.encode())
             case {"op": "probe", "number": int(number)}:
                 self.watch.probed(number)
+            case {"op": "forget", "user": str(user)}:
+                self._forget(user)
             case _:
                 pass  # of a newer release
 
@@ -347,6 +349,12 @@ class Service:
         info = self.presence.leave(topic, connection.session.client)
         if info is not None and self._context.namespaces.of(topic).join_leave:
             self._relay.tell(topic, push_leave(topic, info))
+
+    def _forget(self, user: str) -> None:
+        """A person was erased: their connections end, and are not to come back by themselves."""
+        found = self.hub.topics.get(inbox_of(user))
+        for member in tuple(found.members) if found else ():
+            member.close(Disconnect.FORCE_NO_RECONNECT)
 
     def _lost(self, topic: str) -> None:
         """A topic's listeners missed something that cannot be filled: each recovers for itself."""

@@ -91,6 +91,11 @@ class Directory:
         found = _devices(rest[0]) if devices else ()
         return Person(known.profile, prefs.read(doc), found, known.unreadable)
 
+    async def exists(self, user: str) -> bool:
+        """Whether anything is stored of somebody."""
+        keys = self._keys
+        return bool(await self._pipe.ask("EXISTS", keys.profile(user), keys.preferences(user), keys.devices(user)))
+
     # Profiles ----------------------------------------------------------------------------------------------------
 
     async def get(self, user: str) -> Known | None:
@@ -266,6 +271,17 @@ class Directory:
         """Forget a device; whether it was there. Whoever else has it by now keeps it."""
         await self._pipe.script("disclaim", [self._keys.index(device_id)], [user, 0])
         return bool(await self._pipe.ask("HDEL", self._keys.devices(user), device_id))
+
+    # Erasing -----------------------------------------------------------------------------------------------------
+
+    async def erase(self, user: str) -> None:
+        """Forget profile, preferences and devices, and every index they are in. Needs no key."""
+        keys = self._keys
+        listed = await self._pipe.ask("HGET", keys.profile(user), "indexes") or b""
+        await self._asks(("HDEL", keys.index(digest), user) for digest in listed.decode().split())
+        for device_id in await self._pipe.ask("HKEYS", keys.devices(user)):
+            await self.remove_device(user, device_id.decode())
+        await self._asks([("DEL", keys.profile(user), keys.preferences(user), keys.devices(user))])
 
     # Sealing -----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from bus.event import VIAS, name_fault
+from bus.event import VIAS, Problem, name_fault
 from bus.people.categories import DIGESTED, Category, Digest, read_digest
 from bus.people.quiet_hours import QuietHours, quiet_until, zone_of
 from bus.people.quiet_hours import parse as parse_quiet_hours
@@ -59,18 +59,10 @@ def _digest_json(choice: Digest | None) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault: where (a JSON pointer into the document) and what."""
-
-    pointer: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Faults:
     """Why something is no document of preferences."""
 
-    faults: tuple[Fault, ...]
+    faults: tuple[Problem, ...]
 
 
 # What they decide ------------------------------------------------------------------------------------------------
@@ -136,7 +128,7 @@ def read(doc: bytes | None) -> Preferences:
 def parse(raw: object) -> Preferences | Faults:
     """Decoded JSON as a person or a backend sends it; every fault of it otherwise."""
     if not isinstance(raw, Mapping):
-        return Faults((Fault("", "must be a JSON object"),))
+        return Faults((Problem("", "must be a JSON object"),))
     reader = _Reader()
     preferences = reader.document(raw)
     if not raw.keys() <= set(MEMBERS):
@@ -168,10 +160,10 @@ class _Reader:
     """Takes what is right, and collects the faults of the rest. Never quotes a value."""
 
     def __init__(self) -> None:
-        self.faults: list[Fault] = []
+        self.faults: list[Problem] = []
 
     def fault(self, pointer: str, message: str) -> None:
-        self.faults.append(Fault(pointer, message))
+        self.faults.append(Problem(pointer, message))
 
     def document(self, raw: Mapping[str, Any]) -> Preferences:
         return Preferences(
@@ -206,9 +198,11 @@ class _Reader:
         """Those members whose names a category can have."""
         if raw is None:
             return []
-        if not isinstance(raw, Mapping) or len(raw) > MAX_CATEGORIES:
-            self.fault(pointer, f"must be an object of at most {MAX_CATEGORIES} categories")
+        if not isinstance(raw, Mapping):
+            self.fault(pointer, "must be an object")
             return []
+        if len(raw) > MAX_CATEGORIES:
+            self.fault(pointer, f"must have at most {MAX_CATEGORIES} categories")
         fine = [(name, value) for name, value in raw.items() if _may_name(name)]
         if len(fine) < len(raw):
             self.fault(pointer, "must have names of categories: at most 128 characters, no control characters")

@@ -97,6 +97,14 @@ def _bytes_of(text: str, what: str) -> bytes:
     return key
 
 
+def vault_of(keys: Sequence[str], index_key: str) -> Vault | None:
+    """The vault of an installation, from `directory_keys` and `directory_index_key`; None where neither is set.
+
+    Raises `BadSetting`.
+    """
+    return Vault(keys, index_key) if keys or index_key else None
+
+
 def unsubscribe_secret(index_key: str) -> bytes:
     """The secret of unsubscribe links, which needs no setting of its own. Raises `BadSetting`."""
     return hmac.digest(_bytes_of(index_key, "directory_index_key"), b"unsubscribe", sha256)

@@ -29,10 +29,15 @@ from gateway.api.openapi import Documents
 from gateway.api.ops import Ops, Probe
 from gateway.api.problem import Kind, Refusal
 from gateway.api.ticket import Tickets
+from gateway.api.topics import Members
 from gateway.api.tracking import TrackingApi
+from gateway.api.unsubscribe import Unsubscribing
+from gateway.api.users import Users
+from gateway.forgetting import Forgetting
 from gateway.ingest import Ingest
 from gateway.metrics import ApiStats
 from gateway.origins import Origins
+from gateway.people import People
 from gateway.settings import GatewaySettings
 from gateway.stats import Stats
 from gateway.tracking import Tracking
@@ -58,6 +63,8 @@ class ApiParts:
     stats: Stats
     authenticate: Authenticate
     probe: Probe
+    people: People
+    forgetting: Forgetting
     api_stats: ApiStats = field(default_factory=ApiStats)
 
 
@@ -74,6 +81,9 @@ def routes(parts: ApiParts) -> list[BaseRoute]:
     return [
         Route(events.PATH, accepting.post, methods=["POST"]),
         *TrackingApi(tracking, ApiKeys(settings.api_keys), parts.clock, parts.api_stats).routes(),
+        *Users(parts.people, parts.forgetting, ApiKeys(settings.api_keys)).routes(),
+        *Members(parts.people.followers, ApiKeys(settings.api_keys)).routes(),
+        Unsubscribing(parts.people).route(),
         tickets.route(),
         Route("/healthz", ops.healthz),
         Route("/readyz", ops.readyz),

@@ -29,6 +29,8 @@ class Scope(Enum):
 
     EVENTS = "events"
     ADMIN = "admin"
+    CONTACTS = "contacts"
+    """Beside `admin`: people's addresses in the clear."""
 
 
 @dataclass(frozen=True, slots=True)

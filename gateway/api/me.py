@@ -85,7 +85,7 @@ class _Twins:
             params = await _params(request)
             if isinstance(params, Refusal):
                 return params
-            answer = await self._procedures.call(Caller(claims.user), name, params)
+            answer = await self._procedures.call(Caller(claims.user, granted=claims.topics), name, params)
             if isinstance(answer, Fault):
                 return refusal(answer)
             return Response(orjson.dumps(answer), media_type="application/json")

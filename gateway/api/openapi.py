@@ -10,9 +10,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api import cloudevents, schemas, tracking
+from gateway.api import cloudevents, described, me_document, people_document, schemas, tracking
 from gateway.api.idempotency import HEADER, MAX_KEY
-from gateway.api.problem import MEDIA_TYPE, Kind
+from gateway.api.problem import Kind
 from gateway.api.schemas import Json, ref
 from gateway.api.submission import MAX_BATCH, NATIVE
 from gateway.settings import GatewaySettings
@@ -20,20 +20,6 @@ from gateway.tickets import TTL as TICKET_TTL
 
 OPENAPI: Final = "3.1.0"
 ASYNCAPI: Final = "3.0.0"
-
-
-def _content(schema: Json, media: str = NATIVE) -> Json:
-    return {media: {"schema": schema}}
-
-
-def _problems(*kinds: Kind) -> Json:
-    by_status: dict[str, list[str]] = {}
-    for kind in kinds:
-        by_status.setdefault(str(kind.value.status), []).append(kind.value.title)
-    return {
-        status: {"description": "; or ".join(titles), "content": _content(ref("Problem"), MEDIA_TYPE)}
-        for status, titles in by_status.items()
-    }
 
 
 def _post_events(settings: GatewaySettings) -> Json:
@@ -44,9 +30,9 @@ def _post_events(settings: GatewaySettings) -> Json:
         "additionalProperties": False,
         "properties": {"events": batch | {"items": ref("Event")}},
     }
-    bodies = _content({"oneOf": [ref("Event"), native_batch]})
-    bodies |= _content(ref("CloudEvent"), cloudevents.STRUCTURED)
-    bodies |= _content(batch | {"items": ref("CloudEvent")}, cloudevents.BATCHED)
+    bodies = described.content({"oneOf": [ref("Event"), native_batch]})
+    bodies |= described.content(ref("CloudEvent"), cloudevents.STRUCTURED)
+    bodies |= described.content(batch | {"items": ref("CloudEvent")}, cloudevents.BATCHED)
     header = {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"}
     taken = {"oneOf": [ref("Accepted"), ref("Results")]}
     return {
@@ -60,9 +46,9 @@ def _post_events(settings: GatewaySettings) -> Json:
             "content": bodies,
         },
         "responses": {
-            "202": {"description": "Accepted: Redis has it.", "content": _content(taken)},
-            "207": {"description": "Some accepted, some not.", "content": _content(ref("Results"))},
-            **_problems(
+            "202": {"description": "Accepted: Redis has it.", "content": described.content(taken)},
+            "207": {"description": "Some accepted, some not.", "content": described.content(ref("Results"))},
+            **described.problems(
                 Kind.BAD_REQUEST,
                 Kind.INVALID_EVENT,
                 Kind.UNAUTHENTICATED,
@@ -90,8 +76,8 @@ def _post_ticket() -> Json:
         "summary": "A single-use ticket for a URL that cannot carry a header",
         "security": [{"token": []}],
         "responses": {
-            "200": {"description": "The ticket.", "content": _content(ticket)},
-            **_problems(Kind.UNAUTHENTICATED, Kind.FORBIDDEN, Kind.UNAVAILABLE),
+            "200": {"description": "The ticket.", "content": described.content(ticket)},
+            **described.problems(Kind.UNAUTHENTICATED, Kind.FORBIDDEN, Kind.UNAVAILABLE),
         },
     }
 
@@ -107,8 +93,8 @@ def _about_event(summary: str, answer: str, *parameters: Json, operation: str, u
         "security": [{"bearer": []}, {"apiKey": []}],
         "parameters": [*named, source, *parameters],
         "responses": {
-            "200": {"description": summary, "content": _content(ref(answer))},
-            **_problems(*problems, *((Kind.NOT_FOUND,) if unknown else ())),
+            "200": {"description": summary, "content": described.content(ref(answer))},
+            **described.problems(*problems, *((Kind.NOT_FOUND,) if unknown else ())),
         },
     }
 
@@ -130,7 +116,7 @@ def _event_paths() -> Json:
 
 
 def _get(summary: str, *problems: Kind) -> Json:
-    return {"get": {"summary": summary, "responses": {"200": {"description": "OK"}, **_problems(*problems)}}}
+    return {"get": {"summary": summary, "responses": {"200": {"description": "OK"}, **described.problems(*problems)}}}
 
 
 def openapi(settings: GatewaySettings) -> Json:
@@ -141,7 +127,9 @@ def openapi(settings: GatewaySettings) -> Json:
         "paths": {
             "/v1/events": {"post": _post_events(settings)},
             **_event_paths(),
+            **people_document.paths(),
             "/v1/ticket": {"post": _post_ticket()},
+            **me_document.paths(),
             "/healthz": _get("Alive"),
             "/readyz": _get("Ready", Kind.UNAVAILABLE),
             "/metrics": _get("Counters for Prometheus"),
@@ -160,6 +148,7 @@ def openapi(settings: GatewaySettings) -> Json:
                 "Explanation": schemas.explanation(),
                 "Withdrawn": schemas.withdrawn(),
                 "Problem": schemas.problem(),
+                **people_document.schemas(),
             },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},

@@ -46,6 +46,7 @@ class Kind(Enum):
     OTHER_BODY = KindInfo("other-body", 422, "This Idempotency-Key came before with another body")
     TOO_MANY_REQUESTS = KindInfo("too-many-requests", 429, "More than these credentials may send")
     INTERNAL = KindInfo("internal", 500, "Something is wrong on our side")
+    NOT_CONFIGURED = KindInfo("not-configured", 501, "This installation is not set up for it")
     UNAVAILABLE = KindInfo("unavailable", 503, "This cannot be done now; come back")
 
 

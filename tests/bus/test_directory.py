@@ -11,10 +11,11 @@ from dataclasses import replace
 import pytest
 
 from bus.clock import SystemClock
+from bus.event import Problem
 from bus.keys import Keys
 from bus.people.devices import FORGET_AFTER, Device, Registration, State
 from bus.people.directory import MAX_DEVICES, Directory, Known, NoKeys
-from bus.people.preferences import Fault, Faults, Preferences
+from bus.people.preferences import Faults, Preferences
 from bus.people.profile import BadProfile, Contacts, Profile, Webhook
 from bus.people.vault import KEY_BYTES, Unreadable, Vault
 from bus.pipe import Pipe
@@ -246,7 +247,7 @@ async def test_two_who_change_preferences_at_once_both_do(redis_server: Embedded
 
 async def test_refused_preferences_are_not_stored(redis_server: EmbeddedRedis, keys: Keys) -> None:
     async with standing(redis_server, keys) as stand:
-        faults = Faults((Fault("", "no"),))
+        faults = Faults((Problem("", "no"),))
         assert await stand.directory.change_preferences("alice", lambda _: faults) == faults
         assert await stand.dump() == b""
 

@@ -14,10 +14,14 @@ import orjson
 
 from bus.clock import SystemClock
 from bus.keys import Keys
+from bus.people.erase import Eraser
 from bus.pipe import Pipe
 from gateway.api.app import ApiParts, application, routes
 from gateway.effects import Claims, Denied, Verified
+from gateway.forgetting import Forgetting
 from gateway.ingest import Ingest
+from gateway.people import People
+from gateway.relay import Relay
 from gateway.settings import GatewaySettings
 from gateway.stats import Stats
 from gateway.wire.codes import Disconnect, Error
@@ -94,8 +98,11 @@ async def open_api(
     """The application on the Redis at `url`; `settings` change the gateway's."""
     async with asyncio.timeout(20), open_pipe(url) as pipe:
         ingest = Ingest(pipe, keys, SystemClock(), **(ingest_options or {}))
+        changed = replace(GatewaySettings(api_keys=api_keys()), **settings)
+        people = People(pipe, keys, SystemClock(), changed)
+        eraser = Eraser(pipe, keys, people.directory, people.followers)
         parts = ApiParts(
-            settings=replace(GatewaySettings(api_keys=api_keys()), **settings),
+            settings=changed,
             clock=SystemClock(),
             keys=keys,
             pipe=pipe,
@@ -103,6 +110,8 @@ async def open_api(
             stats=Stats(),
             authenticate=lambda token, answer: answer(TOKENS.get(token, TOKENS["unknown"])),
             probe=Readiness(),
+            people=people,
+            forgetting=Forgetting(pipe, keys, Relay(pipe, keys, 1_000, 60.0), eraser),
         )
         app = application(routes(parts), parts.api_stats)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
