@@ -1,0 +1,126 @@
+"""The timers of a partition: worked when due, woken when something is due earlier, patient when Redis is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bus.event import Step
+from bus.keys import Keys
+from bus.lease import Fenced
+from bus.pipe import Pipe
+from fanout import timers
+from fanout.timers import Timers
+from tests.conftest import open_pipe
+from tests.fanout.ladder_stand import MAIL, SOON, Ladder, ladder_on, step
+from tests.fanout.stand import running_worker, settings_for
+from tocsin.embedded import EmbeddedRedis
+
+
+@asynccontextmanager
+async def running(ladder: Ladder) -> AsyncIterator[Timers]:
+    made = Timers(ladder.pipe, ladder.keys, ladder.lease, ladder.steps)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(made.run())
+        yield made
+        task.cancel()
+
+
+async def until_mails(ladder: Ladder, count: int) -> None:
+    while len(await ladder.jobs("email")) < count:  # noqa: ASYNC110  # there is no event for it
+        await asyncio.sleep(0.005)
+
+
+async def test_it_sleeps_until_the_first_is_due(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
+        await ladder.reachable()
+        await ladder.online("alice")
+        ladder.publisher.nodes = ("n1",)
+        await ladder.publish(ladder=(Step("email", 1),))
+        began = asyncio.get_running_loop().time()
+        async with running(ladder):
+            await until_mails(ladder, 1)
+        assert 0.8 < asyncio.get_running_loop().time() - began < 6
+
+
+async def test_it_wakes_for_what_is_due_earlier(
+    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "LONGEST_WAIT", 1_000.0)
+    async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
+        await ladder.reachable()
+        await ladder.ask("ZADD", keys.timers(ladder.p), SOON, step("later", "alice", 1))
+        async with running(ladder) as worked:
+            for number in range(3):
+                await asyncio.sleep(0.01)  # so that it sleeps
+                await ladder.publish(str(number), ladder=(MAIL,))
+                worked.wake()
+                await until_mails(ladder, number + 1)
+
+
+async def test_it_waits_for_a_redis_that_is_full(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
+        await ladder.reachable()
+        await ladder.publish(ladder=(MAIL,))
+        await ladder.ask("CONFIG", "SET", "maxmemory", 1)
+        try:
+            async with running(ladder):
+                await asyncio.sleep(0.1)  # it is refused meanwhile
+                await ladder.ask("CONFIG", "SET", "maxmemory", 0)
+                await until_mails(ladder, 1)
+        finally:
+            await ladder.ask("CONFIG", "SET", "maxmemory", 0)
+
+
+async def test_it_ends_with_its_lease(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
+        worked = Timers(ladder.pipe, ladder.keys, ladder.lease, ladder.steps)
+        await ladder.own("another")
+        with pytest.raises(Fenced):
+            await worked.run()
+
+
+async def test_what_changes_all_the_time_makes_no_busy_loop(
+    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
+        await ladder.reachable()
+        await ladder.publish(ladder=(MAIL,))
+        looked = 0
+
+        async def nothing(*_: object) -> int:
+            nonlocal looked
+            looked += 1
+            return 0
+
+        monkeypatch.setattr(ladder.steps, "take", nothing)
+        async with running(ladder):
+            await asyncio.sleep(0.2)
+        assert 1 <= looked <= 0.2 / timers.SECOND_LOOK + 2
+
+
+async def test_an_offline_person_of_anothers_partition_waits_for_nobody(
+    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "LONGEST_WAIT", 1_000.0)
+    settings = settings_for(redis_server.url, keys, worker_ttl=0.8, lease_ttl=0.8)
+    async with asyncio.timeout(30), open_pipe(redis_server.url) as pipe:
+        users = [f"user{n}" for n in range(40)]
+        for user in users:
+            await pipe.ask("HSET", keys.profile(user), "email", "sealed")
+        async with running_worker(settings), running_worker(settings):
+            while len(await owners(pipe, keys)) < 2:  # noqa: ASYNC110  # there is no event for it
+                await asyncio.sleep(0.02)
+            for number, user in enumerate(users):
+                event = f'{{"id":"{number}","type":"x","to":{{"users":["{user}"]}},"ladder":[{{"via":"email"}}]}}'
+                await pipe.ask("XADD", keys.events(number % 8), "*", "e", event)  # any partition will do
+            while sum([await pipe.ask("XLEN", keys.jobs(p, "email")) for p in range(8)]) < 40:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+async def owners(pipe: Pipe, keys: Keys) -> set[bytes]:
+    held = await pipe.ask("MGET", *(keys.lease(p) for p in range(keys.partitions)))
+    return {value.split(b" ")[0] for value in held if value}
