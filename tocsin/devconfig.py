@@ -27,6 +27,27 @@ CLOSED: Final = Namespace()
 
 NAMESPACES: Final[Mapping[str, Mapping[str, Any]]] = {"*": asdict(OPEN), "private": asdict(CLOSED)}
 """Everything is open to whoever has a token, except `private:…`, which shows what a production rule feels like."""
+LADDER: Final = (
+    {"via": "live"},
+    {"via": "push", "after": 5, "unless": "acked"},
+    {"via": "email", "after": 10, "unless": "acked"},
+)
+"""Waits that one can sit out at the demo page: after 15 seconds everything has been tried."""
+CATEGORIES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "orders": {"title": "Orders and deliveries"},
+    "security": {
+        "title": "Your account",
+        "required": True,
+        "ignore_quiet_hours": True,
+        "ladder": [
+            {"via": "live"},
+            {"via": "push", "after": 5, "unless": "read"},
+            {"via": "email", "after": 10, "unless": "read"},
+        ],
+    },
+    "news": {"title": "News", "digest": {"email": {"window": 30, "max": 20}}, "off": ["sms"]},
+}
+"""One as usual, one that nobody can turn off and that must be read, one whose e-mail is gathered."""
 ROLES: Final = ("gateway", "fanout", "deliver")
 
 
@@ -44,7 +65,8 @@ def dev_file(file: Mapping[str, Any], page: str = "") -> dict[str, Any]:
     # What is delivered to stays on this machine: the mailbox, the pretend phone, somebody's webhook at the next port.
     _leave(own, tables["deliver"], "allow_private_addresses", True)
     _leave(own, tables["deliver"], "public_url", page.rstrip("/"))
-    return {**own, "namespaces": rules, **tables}
+    people = {"categories": {name: dict(category) for name, category in CATEGORIES.items()}, "ladder": list(LADDER)}
+    return {**people, **own, "namespaces": rules, **tables}
 
 
 def _leave(own: Mapping[str, Any], table: dict[str, Any], name: str, value: Any) -> None:

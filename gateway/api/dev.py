@@ -48,7 +48,7 @@ SECURITY: Final[Mapping[str, str]] = {
 
 MAILS: Final = {
     **SECURITY,
-    # Mails bring their looks in style attributes. Each is shown in a frame of its own, which is held to this policy too.
+    # Mails bring their looks in style attributes; the frame that shows one is held to this policy as well as its own.
     "content-security-policy": SECURITY["content-security-policy"].replace(
         "style-src 'self'", "style-src 'self' 'unsafe-inline'"
     ),

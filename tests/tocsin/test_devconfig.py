@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from bus.namespaces import DEFAULT, Namespaces
+from bus.people.categories import Categories, read_ladder
 from tocsin.devconfig import DEV_KEY, dev_file
 
 
@@ -44,3 +45,16 @@ def test_what_is_delivered_may_stay_on_this_machine() -> None:
     own = dev_file({"public_url": "https://x.example", "deliver": {"allow_private_addresses": False}}, "http://a/")
     assert own["deliver"] == {"allow_private_addresses": False}
     assert own["public_url"] == "https://x.example"
+
+
+def test_waits_are_short_and_there_are_kinds_of_notifications_to_choose_from() -> None:
+    made = dev_file({})
+    assert sum(step.after for step in read_ladder(made["ladder"])) <= 15
+    categories = Categories(made["categories"]).named
+    assert [(category.name, category.required) for category in categories] == [
+        ("orders", False),
+        ("security", True),
+        ("news", False),
+    ]
+    own = {"categories": {"mine": {"title": "Mine"}}, "ladder": [{"via": "live"}]}
+    assert dev_file(own).items() >= own.items()
