@@ -44,12 +44,15 @@ class Pane:
         self.state = self.root.locator(".state-text")
         self.inbox = self.root.locator(".inbox .item")
         self.topic = self.root.locator(".topic .item")
-        self.badge = self.root.locator(".badge")
+        self.badge = self.root.locator(".inbox .badge")
         self.banner = self.root.locator(".banner")
         self.people = self.root.locator(".people li")
         self.plug = self.root.locator(".plug")
         self.name = self.root.get_by_label("User")
         self.topic_name = self.root.get_by_label("Topic")
+        self.bell = self.root.locator("tocsin-bell")
+        self.phone = self.root.locator(".phone-screen li")
+        self.letters = self.root.locator(".letters li")
 
     def titles(self, items: Locator) -> Locator:
         """The titles of items."""
@@ -71,6 +74,7 @@ class Demo:
         self.right = Pane(page, 1)
         self.title = page.get_by_label("Title")
         self.body = page.get_by_label("Text")
+        self.steps = page.locator(".follow-steps li")
         self.complaints: list[str] = []
 
     async def connected(self) -> None:
@@ -82,6 +86,10 @@ class Demo:
     async def choose(self, recipient: str) -> None:
         """To whom the composer sends."""
         await self.page.locator("#recipients").get_by_role("radio", name=recipient, exact=True).check()
+
+    def step(self, name: str) -> Locator:
+        """A step of what is followed, by its name."""
+        return self.steps.filter(has=self.page.locator(".step-name").get_by_text(name, exact=True))
 
     async def send(self, recipient: str, title: str, body: str = "") -> None:
         """Send by the composer and wait until the gateway has it."""

@@ -3,9 +3,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { digestOf, digestPatch, byChannel, fieldsOf, quietFor } from "../../web/demo/choices.js";
 import { Latencies, latency, spell } from "../../web/demo/latency.js";
 import { Plug } from "../../web/demo/plug.js";
+import { addressesOf, framed } from "../../web/demo/mail.js";
 import { suggestAnother, suggestion } from "../../web/demo/samples.js";
+import { stepsOf, told } from "../../web/demo/trail.js";
 import { describe, report, stateWords } from "../../web/demo/words.js";
 
 test("shares of the last ones, and a count of all", () => {
@@ -81,4 +84,72 @@ test("a plug that is pulled lets nothing through, and says so", async () => {
   plug.putBack();
   plug.transport("three", "", {});
   assert.deepEqual([opened, news, closed], [["one", "three"], ["offline", "online"], [1006, "unplugged"]]);
+});
+
+test("a choice becomes a patch, and a preference a choice", () => {
+  assert.deepEqual(digestPatch("news", "email", "60"), { digest: { news: { email: { window: 60, max: 50 } } } });
+  assert.deepEqual(["off", ""].map((value) => digestPatch("", "email", value).digest[""].email), ["off", null]);
+  const digest = { news: { email: { window: 3600, max: 9 }, push: "off" } };
+  assert.deepEqual([["news", "email"], ["news", "push"], ["news", "sms"], ["x", "email"]].map(([name, via]) => digestOf({ digest }, name, via)), ["3600", "off", "", ""]);
+  assert.equal(digestOf({}, "news", "email"), "");
+  assert.deepEqual([byChannel({ push: { on: false, locked: true } }, "push").on, byChannel({}, "push").on], [false, true]);
+});
+
+test("quiet for an hour, also over midnight", () => {
+  assert.deepEqual(quietFor(60, new Date(2026, 0, 1, 9, 5, 59)), { from: "09:05", to: "10:05" });
+  assert.deepEqual(quietFor(60, new Date(2026, 0, 1, 23, 30)), { from: "23:30", to: "00:30" });
+});
+
+test("how it goes out, as fields of an event", () => {
+  const nothing = { category: "", ladder: "", wait: "", collapse: false };
+  assert.deepEqual(fieldsOf(nothing, 0), {});
+  const all = fieldsOf({ category: "orders", ladder: "live", wait: "10", collapse: true }, 0);
+  assert.deepEqual(all, { category: "orders", ladder: [{ via: "live" }], at: "1970-01-01T00:00:10.000Z", collapse_key: "demo" });
+});
+
+test("a trail as steps", () => {
+  const at = (ms) => new Date(ms).toISOString();
+  const trail = [
+    { at: at(0), kind: "written" },
+    { at: at(40), kind: "deferred", channel: "push", reason: "quiet hours until 1780000000" },
+    { at: at(6_000), kind: "failed", channel: "sms", reason: "no route", attempt: 3 },
+    { at: at(200_000), kind: "sent", channel: "email", attempt: 1 },
+    { at: at(200_000), kind: "unheard-of" },
+  ];
+  const waiting = [{ channel: "email", due: at(205_000) }, { channel: "webhook", due: at(0) }, { channel: "sms", due: at(9e5) }];
+  const steps = stepsOf({ state: "published", recipient: { trail, waiting } }, 0, 200_000);
+  assert.deepEqual(steps.map(({ name, when, kind }) => [name, when, kind]), [
+    ["Accepted", "", "good"],
+    ["On screen", "at once", "good"],
+    ["Phone waits", "after 40 ms", "out"],
+    ["SMS failed", "after 6.0 s", "bad"],
+    ["E-mail sent", "after 3 min", "good"],
+    ["Unheard-of", "after 3 min", "out"],
+    ["E-mail", "in 5 s", "next"],
+    ["Webhook", "now", "next"],
+    ["SMS", "in 12 min", "next"],
+  ]);
+  assert.match(steps[2].why, /^quiet hours until \d\d:\d\d$/);
+  assert.equal(steps[3].why, "no route (attempt 3)");
+});
+
+test("steps of what nobody has yet, or any more", () => {
+  const names = (found) => stepsOf(found, 0, 0).map(({ name, when }) => `${name} ${when}`.trim());
+  assert.deepEqual(names({ state: "accepted", recipient: null }), ["Accepted"]);
+  assert.deepEqual(names({ state: "scheduled", at: "1970-01-01T00:00:10Z", recipient: null }), ["Accepted", "Goes out in 10 s"]);
+  assert.deepEqual(names({ state: "buried", buried: ["why"], recipient: null }), ["Accepted", "Buried"]);
+  assert.deepEqual(names({ state: "withdrawn", recipient: null }), ["Accepted", "Withdrawn"]);
+  const trail = [{ at: "1970-01-01T00:00:20Z", kind: "withdrawn" }];
+  assert.deepEqual(names({ state: "withdrawn", recipient: { trail, waiting: [] } }), ["Accepted", "Withdrawn after 20 s"]);
+});
+
+test("a summary tells the time of day", () => {
+  assert.match(told("Read at 2026-11-23T02:03:04.567Z."), /^Read at \d\d:03:04\.$/);
+  assert.equal(told(""), "");
+});
+
+test("mail for its frame", () => {
+  assert.match(framed("<p>Hello"), /^<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src 'none';[^"]*"><base target="_blank"><p>Hello$/);
+  assert.deepEqual(addressesOf({ to: ["Ann <Ann@x.test>", " b@x.test "] }), ["ann@x.test", "b@x.test"]);
+  assert.deepEqual(addressesOf({ to: "a@x.test" }), ["a@x.test"]);
 });

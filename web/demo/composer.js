@@ -1,6 +1,7 @@
 /** Sending: to a person or a topic, once or ten times. */
 
 import { publish } from "./api.js";
+import { fieldsOf } from "./choices.js";
 import { el, find } from "./dom.js";
 import { suggestAnother, suggestion } from "./samples.js";
 
@@ -15,12 +16,24 @@ export class Composer {
   #body;
   #trouble;
   #label;
+  #how;
+  #sent;
   /** Whether Shift was held when the form was last asked to send. */
   #shift = false;
 
-  /** @param {HTMLFormElement} form */
-  constructor(form) {
+  /**
+   * @param {HTMLFormElement} form
+   * @param {(event: import("./follow.js").Sent) => void} sent told of the last of what went to a person
+   */
+  constructor(form, sent) {
     this.#form = form;
+    this.#sent = sent;
+    this.#how = {
+      category: find(form, "#category", HTMLSelectElement),
+      ladder: find(form, "#ladder", HTMLSelectElement),
+      wait: find(form, "#wait", HTMLSelectElement),
+      collapse: find(form, "#collapse", HTMLInputElement),
+    };
     this.#recipients = find(form, "#recipients", HTMLElement);
     this.#title = find(form, "#title", HTMLInputElement);
     this.#body = find(form, "#body", HTMLInputElement);
@@ -53,6 +66,15 @@ export class Composer {
     if (this.#chosen === "") find(this.#recipients, "input", HTMLInputElement).checked = true;
   }
 
+  /** @param {readonly {name: string, title: string}[]} categories that the installation has */
+  categories(categories) {
+    const { category } = this.#how;
+    const chosen = category.value;
+    const options = categories.map(({ name, title }) => el("option", { value: name }, title || name));
+    category.replaceChildren(el("option", { value: "" }, "none"), ...options.filter(({ value }) => value !== ""));
+    category.value = chosen;
+  }
+
   #suggest() {
     const { title, body } = suggestion();
     this.#title.placeholder = title;
@@ -80,11 +102,16 @@ export class Composer {
     this.#title.value = this.#body.value = "";
     if (!typed) suggestAnother();
     this.#suggest();
+    const { category, ladder, wait, collapse } = this.#how;
+    const how = fieldsOf({ category: category.value, ladder: ladder.value, wait: wait.value, collapse: collapse.checked }, Date.now());
     try {
       // One after the other: they are then in order, and ten are over in a few hundredths of a second anyway.
       for (let i = 1; i <= times; i += 1) {
         const numbered = times === 1 ? title : `${title} (${i} of ${times})`;
-        await publish({ type: typed ? "note" : made.type, to: { [kind]: [name] }, title: numbered, ...(body ? { body } : {}) });
+        const event = { type: typed ? "note" : made.type, to: { [kind]: [name] }, title: numbered, ...(body ? { body } : {}), ...how };
+        const at = Date.now();
+        const { id } = await publish(event);
+        if (kind === "users" && i === times) this.#sent({ id, title: numbered, user: name, at });
       }
       this.#trouble.hidden = true;
     } catch (error) {

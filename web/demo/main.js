@@ -1,10 +1,14 @@
 /** The demo page: two people, one composer, one market, and what they have in common. */
 
+import "../client/bell.js";
+import { mailbox } from "./api.js";
 import { Composer } from "./composer.js";
 import { find, onceAFrame, replaying } from "./dom.js";
+import { Follow } from "./follow.js";
 import { Latencies, spell } from "./latency.js";
 import { Market } from "./market.js";
 import { Pane } from "./pane.js";
+import { polling } from "./poll.js";
 
 /** Other people than these by the address: `?left=carol&right=dave&topic=team:red`. */
 const asked = new URLSearchParams(location.search);
@@ -35,12 +39,15 @@ function arrived(milliseconds) {
 }
 
 const template = find(document, "#pane-template", HTMLTemplateElement);
-const composer = new Composer(find(document, "#composer", HTMLFormElement));
+const dialog = find(document, "#settings-template", HTMLTemplateElement);
+const follow = new Follow(find(document, "#follow", HTMLElement));
+const composer = new Composer(find(document, "#composer", HTMLFormElement), (event) => follow.follow(event));
 
 /** @type {Pane[]} */
 const panes = USERS.map((user) => {
-  const markup = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
-  return new Pane({ markup, user, topic: TOPIC, changed: offerRecipients, arrived });
+  const markup = /** @type {DocumentFragment} */ (document.importNode(template.content, true));
+  const settings = /** @type {DocumentFragment} */ (document.importNode(dialog.content, true));
+  return new Pane({ markup, settings, user, topic: TOPIC, changed: offerRecipients, arrived, categories: (all) => composer.categories(all) });
 });
 
 function offerRecipients() {
@@ -54,6 +61,11 @@ function offerRecipients() {
 
 find(document, "#panes", HTMLElement).append(...panes.map((pane) => pane.element));
 offerRecipients();
+polling(async () => {
+  await Promise.all(panes.map((pane) => pane.elsewhere.look()));
+  const { mails } = await mailbox.mails();
+  for (const pane of panes) pane.elsewhere.showMails(mails);
+});
 new Market(find(document, ".market", HTMLElement), () => [...new Set(panes.map((pane) => pane.user))]);
 
 find(document, "#shell", HTMLElement).textContent = [

@@ -1,12 +1,15 @@
 /** One person: a client of their own, and everything it tells. */
 
+import { TocsinBell } from "../client/bell.js";
 import { Tocsin, sse, websocket } from "../client/index.js";
 import { tokenFor } from "./api.js";
 import { el, find, onceAFrame, replaying } from "./dom.js";
+import { Elsewhere } from "./elsewhere.js";
 import { Feed } from "./feed.js";
 import { Latencies, latency, spell } from "./latency.js";
 import { People } from "./people.js";
 import { Plug } from "./plug.js";
+import { Settings } from "./settings.js";
 import { Sparkline } from "./sparkline.js";
 import { describe, report, stateWords } from "./words.js";
 
@@ -20,8 +23,10 @@ const EARLIER = 20;
 export class Pane {
   user;
   topic;
+  elsewhere;
   #changed;
   #arrived;
+  #categories;
   #root;
   #plug = new Plug(websocket());
   #latencies = new Latencies();
@@ -39,20 +44,24 @@ export class Pane {
   /**
    * @param {object} options
    * @param {DocumentFragment} options.markup the pane, not yet in the page
+   * @param {DocumentFragment} options.settings its dialog, not yet in the page
    * @param {string} options.user
    * @param {string} options.topic
    * @param {() => void} options.changed the user or the topic is another one
    * @param {(milliseconds: number | null) => void} options.arrived with how long it took; null: it was recovered
+   * @param {(all: {name: string, title: string}[]) => void} options.categories told of those that there are
    */
-  constructor({ markup, user, topic, changed, arrived }) {
+  constructor({ markup, settings, user, topic, changed, arrived, categories }) {
     this.user = user;
     this.topic = topic;
     this.#changed = changed;
     this.#arrived = arrived;
+    this.#categories = categories;
     this.#root = find(markup, ".pane", HTMLElement);
     this.#parts = this.#gather();
     this.#pulse = replaying(this.#parts.cable, "pulsing");
-    this.#wire();
+    this.elsewhere = new Elsewhere(this.#root, () => this.#client);
+    this.#wire(new Settings(settings, () => ({ user: this.user, client: this.#client })));
     this.#client = this.#begin();
   }
 
@@ -68,6 +77,7 @@ export class Pane {
       state: find(this.#root, ".state-text", HTMLElement),
       cable: find(this.#root, ".cable", SVGSVGElement),
       plug: find(this.#root, ".plug", HTMLButtonElement),
+      bell: find(this.#root, ".pane-bell", TocsinBell),
       pace: find(this.#root, ".pace-text", HTMLElement),
       spark: new Sparkline(find(this.#root, ".spark", HTMLElement)),
       banner: find(this.#root, ".banner", HTMLParagraphElement),
@@ -80,11 +90,13 @@ export class Pane {
     };
   }
 
-  #wire() {
+  /** @param {Settings} settings */
+  #wire(settings) {
     const { name, topic, plug, markAll } = this.#parts;
     name.addEventListener("change", () => this.#rename(name.value.trim()));
     topic.addEventListener("change", () => this.#move(topic.value.trim()));
     plug.addEventListener("click", () => this.#switchPlug());
+    find(this.#root, ".gear", HTMLButtonElement).addEventListener("click", () => void settings.open());
     markAll.addEventListener("click", () => this.#markRead());
     const choice = find(this.#root, ".transport", HTMLFieldSetElement);
     const group = `transport-${this.user}`;
@@ -101,7 +113,7 @@ export class Pane {
   /** A client for the user of now. */
   #begin() {
     const { user } = this;
-    const { inboxFeed, topicFeed, people, name, topic } = this.#parts;
+    const { inboxFeed, topicFeed, people, name, topic, bell } = this.#parts;
     const client = new Tocsin({ getToken: () => tokenFor(user), transport: this.#plug.transport, network: this.#plug });
     client.on("state", (detail) => this.#stateChanged(detail));
     client.on("inbox", (item) => this.#show(inboxFeed, item, item.unread, keyOf(item)));
@@ -121,8 +133,14 @@ export class Pane {
     topicFeed.say(`Nothing in ${this.topic} yet.`);
     this.#marked(0, []);
     this.#say(CALM, "calm");
+    bell.client = client;
     client.subscribe(this.topic);
     client.connect();
+    // What it asks waits for the connection; the client is ours only once we have returned.
+    queueMicrotask(() => {
+      void this.elsewhere.begin(user);
+      void client.preferences.get().then(({ categories }) => this.#categories(categories), ignore);
+    });
     return client;
   }
 
@@ -283,5 +301,5 @@ async function remembered(client, topic) {
 }
 
 function ignore() {
-  // Who is there is nice to know, no more.
+  // Who is there, and which categories there are, is nice to know, no more.
 }

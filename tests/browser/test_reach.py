@@ -1,0 +1,275 @@
+"""Nobody missed: what the page promises about those who are not there, tried on the running system.
+
+The waits are those of a development system: the phone after 5 seconds, e-mail after 10 more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import quote
+
+import pytest
+from browser.demo_page import Demo, browser, demo_page, open_demo
+from playwright.async_api import APIRequestContext, Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+LIMIT: Final = 120.0
+ALL_TRIED: Final = 30_000.0
+"""Milliseconds in which a ladder has come to its end, and more."""
+
+
+@asynccontextmanager
+async def opened(address: str, **options: Any) -> AsyncIterator[Demo]:
+    async with asyncio.timeout(LIMIT), demo_page(address, **options) as demo:
+        for pane in (demo.left, demo.right):
+            await expect(pane.root.locator(".mailbox-link")).to_have_attribute("title", re.compile("@demo.test$"))
+        yield demo
+
+
+async def category(demo: Demo, title: str) -> None:
+    """Choose of what category the next one is."""
+    await demo.page.get_by_label("Category").select_option(label=title)
+
+
+class Outside:
+    """What came to somebody elsewhere, asked of the gateway and not of a page."""
+
+    def __init__(self, request: APIRequestContext, address: str, user: str) -> None:
+        self._request, self._address, self._user = request, address, user
+
+    async def phone(self) -> list[str]:
+        """Titles on the phone."""
+        answer = await self._request.get(f"{self._address}dev/phone/{quote(self._user)}")
+        return [item["title"] for item in (await answer.json())["items"]]
+
+    async def mailbox(self) -> list[str]:
+        """Subjects in the mailbox."""
+        mails = (await (await self._request.get(f"{self._address}dev/mailbox")).json())["mails"]
+        return [mail["subject"] for mail in mails if any(self._user in address for address in _list(mail["to"]))]
+
+
+def _list(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+async def publish(request: APIRequestContext, address: str, event: Mapping[str, Any]) -> None:
+    answer = await request.post(f"{address}dev/publish", data=dict(event))
+    assert answer.status == 202
+
+
+# The ladder ------------------------------------------------------------------------------------------------------
+
+
+async def test_with_the_tab_open_it_comes_live_and_nothing_else_does(address: str) -> None:
+    async with opened(address) as demo:
+        user = demo.names[1]
+        await demo.send(user, "Dinner is ready")
+        await expect(demo.right.titles(demo.right.inbox)).to_have_text(["Dinner is ready"])
+        await expect(demo.step("Arrived")).to_be_visible()
+        await expect(demo.step("No phone needed")).to_be_visible(timeout=ALL_TRIED)
+        await expect(demo.step("No e-mail needed")).to_be_visible(timeout=ALL_TRIED)
+        outside = Outside(demo.page.context.request, address, user)
+        assert await outside.phone() == []
+        assert await outside.mailbox() == []
+
+
+async def test_with_the_tab_closed_the_phone_rings_and_then_mail_comes(address: str) -> None:
+    async with opened(address) as demo:
+        user, request = demo.names[1], demo.page.context.request
+        watching = await demo.page.context.new_page()
+        await demo.page.close()
+        await publish(request, address, {"type": "note", "to": {"users": [user]}, "title": "Where are you?"})
+        outside = Outside(request, address, user)
+        async with asyncio.timeout(ALL_TRIED / 1000):
+            while not await outside.phone():
+                await watching.wait_for_timeout(200)
+            assert await outside.mailbox() == []  # its turn comes 10 seconds later
+            while not await outside.mailbox():
+                await watching.wait_for_timeout(200)
+        assert await outside.phone() == ["Where are you?"]
+        assert await outside.mailbox() == ["Where are you?"]
+
+
+async def test_read_on_one_device_it_stops_on_all(address: str) -> None:
+    async with opened(address) as demo, browser() as elsewhere:
+        user = demo.names[1]
+        other = await open_demo(elsewhere, address, demo.names, demo.topic)
+        await other.connected()
+        await category(demo, "Your account")
+        await demo.send(user, "Was it you?")
+        for page in (demo, other):
+            await expect(page.right.bell.locator(".badge")).to_have_text("1")
+            await expect(page.right.badge).to_have_text("1")
+        await other.right.bell.locator(".ring").click()
+        for page in (demo, other):
+            await expect(page.right.bell.locator(".badge")).to_be_hidden()
+        await other.right.bell.locator(".open").click()
+        for page in (demo, other):
+            await expect(page.right.badge).to_be_hidden()
+            await expect(page.right.root.locator(".unread")).to_have_count(0)
+        await expect(demo.step("Read")).to_be_visible()
+        await expect(demo.step("No e-mail needed")).to_be_visible(timeout=ALL_TRIED)
+        outside = Outside(demo.page.context.request, address, user)
+        assert await outside.phone() == []
+        assert await outside.mailbox() == []
+        assert other.complaints == []
+
+
+async def test_what_must_be_read_goes_on_though_it_arrived(address: str) -> None:
+    async with opened(address) as demo:
+        await category(demo, "Your account")
+        await demo.send(demo.names[1], "Was it you?")
+        await expect(demo.step("Arrived")).to_be_visible()
+        await expect(demo.right.phone.locator(".push-title")).to_have_text(["Was it you?"], timeout=ALL_TRIED)
+        await demo.right.root.get_by_role("button", name="Mark all as read").click()
+        await expect(demo.step("No e-mail needed")).to_be_visible(timeout=ALL_TRIED)
+        await expect(demo.right.letters).to_have_count(0)
+
+
+async def test_scheduled_it_waits_for_its_time(address: str) -> None:
+    async with opened(address) as demo:
+        await demo.page.get_by_label("When").select_option(label="in 10 seconds")
+        await demo.send(demo.names[1], "Later")
+        await expect(demo.step("Goes out")).to_contain_text(re.compile(r"in \d+ s"))
+        await expect(demo.right.inbox).to_have_count(0)
+        await expect(demo.right.titles(demo.right.inbox)).to_have_text(["Later"], timeout=ALL_TRIED)
+        await expect(demo.step("Arrived")).to_be_visible()
+
+
+async def test_withdrawn_it_is_gone_everywhere(address: str) -> None:
+    async with opened(address) as demo:
+        right = demo.right
+        await category(demo, "Your account")
+        await demo.send(demo.names[1], "Never mind")
+        await expect(right.inbox).to_have_count(1)
+        await expect(right.phone.locator(".push-title")).to_have_text(["Never mind"], timeout=ALL_TRIED)
+        await right.bell.locator(".ring").click()
+        await expect(right.bell.locator(".item")).to_have_count(1)
+        await demo.page.get_by_role("button", name="Withdraw").click()
+        await expect(right.inbox).to_have_count(0)
+        await expect(right.bell.locator(".item")).to_have_count(0)
+        await expect(right.badge).to_be_hidden()
+        await expect(right.root.locator(".phone-screen .withdrawn")).to_have_count(1)
+        await expect(demo.step("Withdrawn")).to_be_visible()
+        await expect(demo.page.get_by_role("button", name="Withdraw")).to_be_hidden()
+
+
+# Settings --------------------------------------------------------------------------------------------------------
+
+
+async def settings(demo: Demo) -> Any:
+    """The right person's settings, opened."""
+    await demo.right.root.get_by_role("button", name="Settings").click()
+    dialog = demo.page.get_by_role("dialog", name="Settings")
+    await expect(dialog.get_by_role("switch", name="News by Phone")).to_be_visible()
+    return dialog
+
+
+async def test_what_is_switched_off_does_not_come_and_why_is_told(address: str) -> None:
+    async with opened(address) as demo:
+        dialog = await settings(demo)
+        await dialog.get_by_role("switch", name="Orders and deliveries by Phone").uncheck()
+        await expect(dialog.get_by_text("Saved.")).to_be_visible()
+        await expect(dialog.get_by_role("switch", name="Your account by Phone")).to_be_disabled()
+        await expect(dialog.get_by_role("switch", name="News by SMS")).not_to_be_checked()
+        await dialog.get_by_role("button", name="Done").click()
+        await demo.right.plug.click()
+        await category(demo, "Orders and deliveries")
+        await demo.send(demo.names[1], "Your parcel is at the door")
+        await expect(demo.step("No phone")).to_contain_text("off", timeout=ALL_TRIED)
+        await expect(demo.right.letters.locator(".letter-subject")).to_have_text(
+            ["Your parcel is at the door"], timeout=ALL_TRIED
+        )
+        await expect(demo.right.phone).to_have_count(0)
+        dialog = await settings(demo)
+        await expect(dialog.get_by_role("switch", name="Orders and deliveries by Phone")).not_to_be_checked()
+
+
+async def test_quiet_hours_put_the_phone_off(address: str) -> None:
+    async with opened(address) as demo:
+        dialog = await settings(demo)
+        await dialog.get_by_role("button", name="Now, for an hour").click()
+        await expect(dialog.get_by_role("switch", name="No phone from")).to_be_checked()
+        await expect(dialog.get_by_text("Saved.")).to_be_visible()
+        await demo.page.keyboard.press("Escape")
+        await demo.right.plug.click()
+        await demo.send(demo.names[1], "Not that urgent")
+        await expect(demo.step("Phone waits")).to_contain_text(re.compile(r"until \d\d:\d\d"), timeout=ALL_TRIED)
+        await expect(demo.right.phone).to_have_count(0)
+        dialog = await settings(demo)
+        await dialog.get_by_role("switch", name="No phone from").uncheck()
+        await expect(dialog.get_by_text("Saved.")).to_be_visible()
+
+
+async def test_a_choice_that_is_refused_is_not_shown_as_made(address: str) -> None:
+    async with opened(address) as demo:
+        dialog = await settings(demo)
+        zone = dialog.get_by_label("Time zone")
+        await zone.evaluate("(select) => select.append(new Option('Mars', 'Mars/Olympus'))")
+        await zone.select_option("Mars/Olympus")
+        await expect(dialog.locator(".settings-told")).to_have_text(re.compile("^Not done: "))
+        await expect(zone).to_have_value("")
+
+
+async def test_settings_stay_after_a_reload_and_by_keyboard(address: str) -> None:
+    async with opened(address) as demo:
+        dialog = await settings(demo)
+        switch = dialog.get_by_role("switch", name="News by E-mail")
+        await switch.focus()
+        await demo.page.keyboard.press("Space")
+        await expect(dialog.get_by_text("Saved.")).to_be_visible()
+        await expect(switch).to_be_focused()
+        await dialog.get_by_label("How often e-mail about News comes").select_option(label="every hour")
+        await dialog.get_by_label("Language").select_option("de")
+        await expect(dialog.get_by_label("Language")).to_have_value("de")
+        await demo.page.reload()
+        await demo.connected()
+        dialog = await settings(demo)
+        await expect(dialog.get_by_role("switch", name="News by E-mail")).not_to_be_checked()
+        await expect(dialog.get_by_label("How often e-mail about News comes")).to_have_value("3600")
+        await expect(dialog.get_by_label("Language")).to_have_value("de")
+
+
+async def test_settings_fit_a_telephone(address: str) -> None:
+    async with opened(address, viewport={"width": 360, "height": 740}) as demo:
+        dialog = await settings(demo)
+        assert await dialog.evaluate("(dialog) => dialog.scrollWidth <= dialog.clientWidth")
+        assert await demo.page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+# The mailbox -----------------------------------------------------------------------------------------------------
+
+
+async def mail_page(demo: Demo, user: str) -> Page:
+    page = await demo.page.context.new_page()
+    page.on("console", lambda m: demo.complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: demo.complaints.append(str(error)))
+    link = demo.right.root.locator(".mailbox-link")
+    await page.goto(await link.evaluate("(link) => link.href"))
+    return page
+
+
+async def test_a_mail_can_be_read_in_all_its_parts(address: str) -> None:
+    async with opened(address) as demo:
+        user = demo.names[1]
+        await demo.page.get_by_label("If it is missed").select_option(label="e-mail at once")
+        await demo.send(user, "Minutes <b>of</b> the meeting", "Nobody was <script>there</script>.")
+        await expect(demo.right.letters).to_have_count(1, timeout=ALL_TRIED)
+        page = await mail_page(demo, user)
+        await expect(page.locator("#subject")).to_have_text("Minutes <b>of</b> the meeting")
+        await expect(page.frame_locator("#html").locator("body")).to_contain_text("Nobody was <script>there</script>.")
+        assert await page.locator("#html").get_attribute("sandbox") == "allow-popups allow-popups-to-escape-sandbox"
+        await page.get_by_role("radio", name="Text").check()
+        await expect(page.locator("#text")).to_contain_text("Nobody was <script>there</script>.")
+        await page.get_by_role("radio", name="Headers").check()
+        await expect(
+            page.locator("#headers dt", has_text=re.compile("^List-Unsubscribe$", re.IGNORECASE))
+        ).to_be_visible()
+        for width in (1280, 700, 360):
+            await page.set_viewport_size({"width": width, "height": 800})
+            assert await page.evaluate("document.documentElement.scrollWidth") == width
