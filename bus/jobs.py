@@ -26,6 +26,8 @@ GROUP: Final = "deliver"
 WARY: Final = 2
 """After so many deaths over one job it is worked alone."""
 MOST_PENDING: Final = 100_000
+LONGEST_WAIT = 60.0
+"""Seconds: Redis's clock may be set while we wait for what is due, so it is asked this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class Jobs:
     async def _next(self, room: int) -> Batch:
         calls = [("take_jobs", self._keys, (*self._fence, room))]
         ((left, newest, *found),) = fenced(await self._pipe.scripts(calls), self.partition)
-        wait = left / 1000 if left >= 0 else None
+        wait = min(LONGEST_WAIT, left / 1000) if left >= 0 else None
         return self._batch([read_entry(raw) for raw in found], newest=newest.decode(), wait=wait)
 
     def _batch(

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -26,7 +26,7 @@ from bus.people.vault import Vault, unsubscribe_secret
 from bus.pipe import Pipe
 from fanout.deliver.backlog import read_backlog
 from fanout.deliver.deliverer import Office, Unsubscribe
-from fanout.deliver.guard import Guard
+from fanout.deliver.guard import Guard, Provider
 from fanout.deliver.providers import providers
 from fanout.deliver.settings import CHANNELS, DeliverSettings, load
 from fanout.deliver.stats import ChannelStats, DeliverStats
@@ -38,8 +38,16 @@ from fanout.render import Templates
 log = logging.getLogger(__name__)
 
 
+Find = Callable[[DeliverSettings, str, Clock], Mapping[str, Sequence[Provider]]]
+"""The providers of a channel by kind."""
+
+
 async def run(
-    settings: DeliverSettings, channels: Sequence[str], stop: asyncio.Event, clock: Clock | None = None
+    settings: DeliverSettings,
+    channels: Sequence[str],
+    stop: asyncio.Event,
+    clock: Clock | None = None,
+    find: Find = providers,
 ) -> None:
     """Work these channels until `stop`. Raises `BadSetting`, `Unfit` when Redis cannot be used as it is configured."""
     clock = clock or SystemClock()
@@ -47,7 +55,7 @@ async def run(
     name = f"{socket.gethostname()}-{os.getpid()}-{token_hex(3)}"
     pipe = Pipe(settings.redis_url, name=f"deliver-{name}", clock=clock)
     control = Pipe(settings.redis_url, name=f"deliver-control-{name}", clock=clock)
-    offices = _offices(settings, channels, keys, pipe, clock)
+    offices = [_office(settings, channel, keys, pipe, clock, find) for channel in channels]
     workers = [_worker(name, office, control, settings, clock) for office in offices]
     if not await fit(settings.redis_url, keys, stop):
         return
@@ -76,34 +84,30 @@ async def run(
     log.info("stopped", extra={"worker": name})
 
 
-def _offices(settings: DeliverSettings, channels: Sequence[str], keys: Keys, pipe: Pipe, clock: Clock) -> list[Office]:
+def _office(settings: DeliverSettings, channel: str, keys: Keys, pipe: Pipe, clock: Clock, find: Find) -> Office:
     vault = Vault(settings.directory_keys, settings.directory_index_key) if settings.directory_keys else None
-    directory = Directory(pipe, keys, vault, clock)
-    templates = Templates(Path(settings.templates) if settings.templates else None, clock)
-    categories = Categories(settings.categories)
-    offices = []
-    for channel in channels:
-        stats = ChannelStats(channel)
-        places = settings.concurrency(channel)
-        found = providers(settings, channel, clock)
-        guard = Guard(found, clock, stats, places=places, timeout=settings.send_timeout)
-        offices.append(
-            Office(
-                channel=channel,
-                pipe=pipe,
-                keys=keys,
-                directory=directory,
-                categories=categories,
-                templates=templates,
-                guard=guard,
-                unsubscribe=_unsubscribe(settings),
-                clock=clock,
-                stats=stats,
-                locale=settings.default_locale,
-                zone=settings.default_timezone,
-            )
-        )
-    return offices
+    stats = ChannelStats(channel)
+    guard = Guard(
+        find(settings, channel, clock),
+        clock,
+        stats,
+        places=settings.concurrency(channel),
+        timeout=settings.send_timeout,
+    )
+    return Office(
+        channel=channel,
+        pipe=pipe,
+        keys=keys,
+        directory=Directory(pipe, keys, vault, clock),
+        categories=Categories(settings.categories),
+        templates=Templates(Path(settings.templates) if settings.templates else None, clock),
+        guard=guard,
+        unsubscribe=_unsubscribe(settings),
+        clock=clock,
+        stats=stats,
+        locale=settings.default_locale,
+        zone=settings.default_timezone,
+    )
 
 
 def _worker(name: str, office: Office, control: Pipe, settings: DeliverSettings, clock: Clock) -> ChannelWorker:

@@ -1,0 +1,135 @@
+"""What follows from all that is known of a job at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from bus.codec import encode_content
+from bus.event import Event
+from bus.outcome import Cancelled, Deferred, Expired, Outcome, Skipped
+from bus.people.categories import Category
+from bus.people.devices import Device
+from bus.people.preferences import Preferences, parse
+from bus.people.profile import Contacts, Profile, Webhook
+from fanout.channels.delivery import EmailAddress, HookTarget, PhoneNumber, PushTarget
+from fanout.deliver.case import Body, Case, bodies, contact, judge, push_target
+from fanout.job import Job, Kind
+
+NOW = 1_800_000_000.0
+EVENT = Event(id="e1", source="shop", type="note", created_at=NOW, title="t")
+OTHER = replace(EVENT, id="e2")
+JOB = Job("0" * 32, EVENT.ref, "alice", offset=7, unless="acked")
+CONTACTS = Contacts("a@b.example", "+4930123456", Webhook("https://h.example/", "whsec_x"))
+HERE = Body(encode_content(EVENT), False, b"")
+GONE = Body(b"", True, b"")
+PLAIN = Category("")
+
+
+def case(**changes: Any) -> Case:
+    given: dict[str, Any] = {
+        "job": JOB,
+        "channel": "email",
+        "profile": Profile(name="Alice", contacts=CONTACTS),
+        "preferences": Preferences(),
+        "withdrawn": False,
+        "acked": b"",
+        "read": False,
+        "target": b"sealed",
+        "gone": b"",
+        "bodies": (HERE,),
+    }
+    return Case(**(given | changes))
+
+
+def prefer(raw: object) -> Preferences:
+    chosen = parse(raw)
+    assert isinstance(chosen, Preferences)
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({}, None),
+        ({"acked": b"1-6,8-9"}, None),
+        ({"acked": b"1-7"}, Cancelled("acked")),
+        ({"read": True}, Cancelled("read")),
+        ({"withdrawn": True}, Cancelled("withdrawn")),
+        ({"bodies": (GONE,)}, Cancelled("withdrawn")),
+        ({"bodies": (Body(b"", False, b""),)}, Expired()),
+        ({"bodies": (Body(b"no JSON", False, b""),)}, Expired()),
+        ({"target": b""}, Skipped("no target")),
+        ({"gone": b"sealed"}, Skipped("no target")),
+        ({"gone": b"an earlier one"}, None),
+        ({"preferences": prefer({"channels": {"email": False}})}, Skipped("channel off")),
+        ({"job": replace(JOB, expires_at=NOW)}, Expired()),
+        ({"job": replace(JOB, expires_at=NOW + 1)}, None),
+        ({"job": replace(JOB, offset=0), "acked": b"0-7"}, None),
+        ({"channel": "push", "target": b""}, Skipped("no target")),
+    ],
+)
+def test_may_it_go(changes: dict[str, Any], outcome: Outcome | None) -> None:
+    assert judge(case(**changes), PLAIN, "UTC", NOW) == outcome
+
+
+def test_quiet_hours_are_those_of_where_the_person_is() -> None:
+    quiet = prefer({"quiet_hours": {"from": "08:00", "to": "10:00", "channels": ["email"]}})
+    at_eight_utc = 1_799_999_999.0 // 86_400 * 86_400 + 8 * 3_600
+    asked = case(preferences=quiet)
+    held = judge(asked, PLAIN, "UTC", at_eight_utc)
+    assert held == Deferred(7200.0, f"quiet hours until {at_eight_utc + 7200:.0f}")
+    assert judge(asked, PLAIN, "Asia/Tokyo", at_eight_utc) is None
+    elsewhere = case(preferences=quiet, profile=Profile(timezone="Asia/Tokyo", contacts=CONTACTS))
+    assert judge(elsewhere, PLAIN, "UTC", at_eight_utc) is None
+
+
+def test_a_device_that_is_gone_is_no_target() -> None:
+    device = Device("d1", "fcm", "sealed")
+    there = case(channel="push", device=device)
+    assert judge(there, PLAIN, "UTC", NOW) is None
+    assert judge(replace(there, device=device.gone("410", NOW)), PLAIN, "UTC", NOW) == Skipped("no target")
+
+
+def test_what_takes_a_push_back_asks_only_whether_there_is_a_device() -> None:
+    back = case(job=replace(JOB, kind=Kind.WITHDRAW), channel="push", withdrawn=True, read=True, bodies=(GONE,))
+    assert judge(back, PLAIN, "UTC", NOW) == Skipped("no target")
+    assert judge(replace(back, device=Device("d1", "fcm", "sealed")), PLAIN, "UTC", NOW) is None
+
+
+def test_what_is_left_of_a_withdrawn_event() -> None:
+    left = orjson.dumps({"id": "e1", "source": "shop", "type": "note", "time": "2027-01-15T08:00:00Z"})
+    back = case(job=replace(JOB, kind=Kind.WITHDRAW), bodies=(Body(b"", True, left), Body(b"", True, b"")))
+    (event,) = back.events
+    assert (event.ref, event.title) == (EVENT.ref, None)
+
+
+def test_a_digest_is_of_what_is_left() -> None:
+    there = Body(encode_content(OTHER), False, b"")
+    digest = case(job=replace(JOB, kind=Kind.DIGEST), withdrawn=True, bodies=(GONE, there))
+    assert [event.id for event in digest.events] == ["e2"]
+    assert judge(digest, PLAIN, "UTC", NOW) is None
+    assert judge(replace(digest, bodies=(GONE, GONE)), PLAIN, "UTC", NOW) == Cancelled("withdrawn")
+
+
+def test_where_it_goes() -> None:
+    assert contact(case()) == EmailAddress("a@b.example", "Alice")
+    assert contact(case(channel="sms")) == PhoneNumber("+4930123456")
+    assert contact(case(channel="webhook")) == HookTarget("https://h.example/", "whsec_x")
+    assert contact(case(profile=Profile())) is None
+    assert contact(case(profile=Profile(contacts=CONTACTS))) == EmailAddress("a@b.example", "")
+
+
+def test_where_a_push_goes() -> None:
+    device = Device("d1", "webpush", "https://p.example/", '{"auth":"a"}', "app", "prod", last_registered_at=5.0)
+    wanted = PushTarget("d1", "webpush", "https://p.example/", {"auth": "a"}, "app", "prod", 5.0)
+    assert push_target(device) == wanted
+    assert push_target(replace(device, keys="")).keys == {}
+
+
+def test_bodies_as_the_script_says_them() -> None:
+    assert bodies([[b"e", 0, b""], [b"", 1, b"c"]]) == (Body(b"e", False, b""), Body(b"", True, b"c"))
+    assert "sealed" not in repr(case())
