@@ -89,10 +89,15 @@ class PushService:
 
     def subscribe(self, server_key: str | None = None) -> Browser:
         """A browser that has just subscribed."""
-        token = token_urlsafe(24)
-        browser = Browser(f"{self.origin}/push/{token}", server_key=server_key)
-        self._browsers[f"/push/{token}"] = browser
+        browser = Browser("", server_key=server_key)
+        self.adopt(browser)
         return browser
+
+    def adopt(self, browser: Browser) -> None:
+        """Give a browser an endpoint."""
+        path = f"/push/{token_urlsafe(24)}"
+        browser.endpoint = self.origin + path
+        self._browsers[path] = browser
 
     def come_online(self, browser: Browser) -> None:
         """It takes what was stored for it and is not too old."""
