@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from secrets import token_hex
 
 from bus.clock import Clock, SystemClock
@@ -25,8 +26,10 @@ from fanout.audience import Retention, Rules
 from fanout.fitness import fit
 from fanout.graves import Graves
 from fanout.ladder.steps import Steps
+from fanout.live import LiveWords
 from fanout.metrics import MetricsServer, read_backlog
 from fanout.publisher import Publisher
+from fanout.render import Templates
 from fanout.settings import FanoutSettings, load
 from fanout.stats import Stats
 from fanout.worker import Worker
@@ -53,6 +56,7 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         Retention(settings.inbox_size, settings.inbox_ttl),
         Categories(settings.categories),
         read_ladder(settings.ladder),
+        LiveWords(Templates(Path(settings.templates) if settings.templates else None), settings.default_locale),
     )
     alarm, alarm_line = Alarm(pipe, keys, name), waiting_line("alarm")
     publisher = Publisher(pipe, rules, settings, Graves(clock, settings.routes_ttl), clock, stats, alarm.ring)

@@ -34,6 +34,8 @@ class FanoutSettings(PeopleSettings):
     """How long the stream of a node that says nothing is kept."""
     routes_ttl: float = 60.0
     """How long a node may be silent before topics forget it."""
+    templates: str = ""
+    """Folder of the templates, the senders' one; empty: an event that names a template is shown without words."""
     stop_timeout: float = 5.0
     """How long a worker that is told to stop may go on with what it has taken."""
     metrics_host: str = "127.0.0.1"
