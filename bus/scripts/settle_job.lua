@@ -53,6 +53,25 @@ if state ~= '' then
   end
 end
 
+-- The event was withdrawn while its push was being sent: the walk that replaces pushes may have passed before this one
+-- was known to be out, so it is replaced from here.
+local function replace_push()
+  local again, known = {}, {}
+  for i = 1, #job[2], 2 do known[job[2][i]] = job[2][i + 1] end
+  if known.k ~= 'send' then return end
+  if redis.call('EXISTS', (string.gsub(KEYS[7], '}:counts:', '}:withdrawn:', 1))) == 0 then return end
+  local time = redis.call('TIME')
+  known.id = string.sub(redis.sha1hex(known.id .. ' withdraw'), 1, 32)
+  known.k, known.n, known.x, known.w = 'withdraw', '0', '', nil
+  known.x2 = string.format('%.0f', time[1] * 1000 + 86400000)
+  for name, value in pairs(known) do
+    again[#again + 1] = name
+    again[#again + 1] = value
+  end
+  redis.call('XADD', KEYS[2], '*', unpack(again))
+end
+if job and channel == 'push' and state == 'sent' then replace_push() end
+
 -- A device that registered again, or an address that changed, while the job was worked stays what it is now.
 if ARGV[14] ~= '' and redis.call('HGET', KEYS[6], ARGV[16]) == ARGV[17] then
   redis.call('HSET', KEYS[6], ARGV[14], ARGV[15])

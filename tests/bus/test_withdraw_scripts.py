@@ -235,3 +235,44 @@ async def test_the_trail_of_one_event_is_read_page_by_page(bench: Bench) -> None
     assert await page(b"(" + ids[2], 3) == (b"", [ids[0]])
     assert await page(b"+", 5) == (ids[0], [ids[4], ids[2], ids[0]])
     assert await page(b"(" + ids[0], 5) == (b"", [])
+
+
+# What is looked for, and what was under way --------------------------------------------------------------------------
+
+
+async def test_an_event_is_found_where_it_waits_and_where_it_is_buried(bench: Bench) -> None:
+    k, p = bench.keys, bench.p
+    names = (k.events(p), k.head(p), k.dead(p))
+    assert await bench.pipe.script("find_event", names, ("a:1", 10)) == [[], []]
+    ids = [await bench.ask("XADD", k.events(p), "*", "e", f'{{"id":"a:{n}"}}') for n in (1, 2, 1)]
+    await bench.ask("HSET", k.head(p), "acked", ids[0])
+    await bench.ask("XADD", k.dead(p), "*", "reason", "why", "e", '{"id":"a:1"}')
+    found = [b"e", b'{"id":"a:1"}']
+    assert await bench.pipe.script("find_event", names, ("a:1", 10)) == [[found], [[b"reason", b"why", *found]]]
+    assert await bench.pipe.script("find_event", names, ("a:2", 1)) == [[], []]
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+async def test_a_push_that_was_under_way_is_replaced_as_it_is_settled(bench: Bench, withdrawn: bool) -> None:
+    k, p = bench.keys, bench.p
+    jobs = k.jobs(p, "push")
+    await bench.pipe.script("lease", (k.jobs_lease(p, "push"), k.jobs_head(p, "push")), ("w", 60_000))
+    job = {"id": "0" * 32, "e": REF, "u": "alice", "o": 1, "i": 1, "x": "acked", "t": "phone", "n": 2, "k": "send"}
+    flat = [part for pair in (job | {"g": "", "x2": 5, "w": "busy"}).items() for part in pair]
+    entry = await bench.ask("XADD", jobs, "*", *flat)
+    await bench.ask("XGROUP", "CREATE", jobs, "deliver", "0")
+    await bench.ask("XREADGROUP", "GROUP", "deliver", "w", "STREAMS", jobs, ">")
+    if withdrawn:
+        await bench.withdraw()
+    names = (k.jobs_lease(p, "push"), jobs, k.later(p, "push"), k.dead(p), k.trail("alice"), k.devices("alice"))
+    args = ("w", 1, "deliver", entry, "ack", "main", 2, 0, 100, "push", "sent", "sent", 60, "", "", "", "", escape(REF))
+    assert await bench.pipe.script("settle_job", (*names, k.counts(p, REF)), args) == 1
+    left = await bench.ask("XRANGE", jobs, "-", "+")
+    assert len(left) == withdrawn
+    if withdrawn:
+        found = dict(zip(left[0][1][::2], left[0][1][1::2], strict=True))
+        assert (found[b"k"], found[b"n"], found[b"x"], found[b"t"]) == (b"withdraw", b"0", b"", b"phone")
+        assert len(found[b"id"]) == 32
+        assert found[b"id"] != b"0" * 32
+        assert int(found[b"x2"]) > 1_700_000_000_000
+        assert b"w" not in found
