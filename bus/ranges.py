@@ -7,7 +7,7 @@ which errs towards sending again. `bus/scripts/receipts.lua` has the same arithm
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Final
 
@@ -56,6 +56,23 @@ def covers(ranges: Ranges, offset: int) -> bool:
 def size(ranges: Iterable[tuple[int, int]]) -> int:
     """How many offsets they have."""
     return sum(last - first + 1 for first, last in ranges)
+
+
+def pieces(ranges: Ranges, most: int) -> Iterator[Ranges]:
+    """The same, in order, in pieces of at most `most` offsets; nothing where there are none."""
+    piece: list[tuple[int, int]] = []
+    room = most
+    for first, last in ranges:
+        while first <= last:
+            end = min(last, first + room - 1)
+            piece.append((first, end))
+            room -= end - first + 1
+            first = end + 1
+            if not room:
+                yield tuple(piece)
+                piece, room = [], most
+    if piece:
+        yield tuple(piece)
 
 
 def text(ranges: Iterable[tuple[int, int]]) -> str:

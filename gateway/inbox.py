@@ -28,8 +28,8 @@ from gateway.relay import Relay
 
 LOOK: Final = 300
 """Entries looked at by one script: a millisecond of Redis's time."""
-AT_ONCE: Final = 300
-"""Notifications marked by one script."""
+AT_ONCE: Final = 100
+"""Notifications marked by one script, which costs Redis some twenty microseconds for each."""
 
 Change = tuple[int, int, bool]
 """How many are unread, how many of these are unseen, and whether there is more to do."""
@@ -121,7 +121,9 @@ class Inbox:
             if isinstance(marks, Upto):
                 return await self._up_to(caller.user, what, marks.offset)
             offsets = await self._resolved(caller.user, marks)
-            unread, unseen, _ = await self._change(caller.user, what, "", offsets)
+            for start in range(0, max(1, len(offsets)), AT_ONCE):
+                part = offsets[start : start + AT_ONCE]
+                unread, unseen, _ = await self._change(caller.user, what, "", part)
             return {"unread": unread, "unseen": unseen}
 
         return mark

@@ -7,14 +7,14 @@ for one; while Redis is away they are kept, up to a bound, and said again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bus.errors import BusError, Refused
 from bus.keys import Keys, inbox_of
 from bus.pipe import Arg, Pipe, Reply
-from bus.ranges import MOST, NOTHING, Ranges, merge, size, text
+from bus.ranges import MOST, NOTHING, Ranges, merge, pieces, size, text
 from bus.trail import SIZE as TRAIL
 from gateway.hub import Hub
 from gateway.stats import Stats
@@ -27,8 +27,8 @@ MAX_WAITING: Final = 100_000
 """Most people whose receipts wait."""
 USERS: Final = 50
 """Most people in one call, and"""
-OFFSETS: Final = 500
-"""most offsets, unless they are one person's: a millisecond or two of Redis's time."""
+OFFSETS: Final = 100
+"""most offsets, each of which costs Redis some ten microseconds where it is new."""
 
 Asked = tuple[str, "Receipt"]
 
@@ -46,6 +46,16 @@ class Receipt:
         if self.epoch != other.epoch:
             return other
         return Receipt(self.epoch, merge(self.written, other.written), merge(self.acked, other.acked))
+
+    def pieces(self) -> Iterator[Receipt]:
+        """The same in parts that are not too long for one call."""
+        if self.size <= OFFSETS:
+            yield self
+            return
+        for piece in pieces(self.written, OFFSETS):
+            yield Receipt(self.epoch, written=piece)
+        for piece in pieces(self.acked, OFFSETS):
+            yield Receipt(self.epoch, acked=piece)
 
     @property
     def size(self) -> int:
@@ -86,11 +96,16 @@ class Receipts:
                 self._say(partition, part)
 
     async def now(self, user: str, epoch: str, acked: Ranges) -> int | str:
-        """Note what a person acknowledged, and wait until it is noted: how many offsets were new, or why nothing was
-        noted ("epoch", "top"). Raises `BusError`."""
-        names, args = self._call(self._keys.partition(user), {user: Receipt(epoch, acked=acked)})
-        [[new, why]] = await self._pipe.script("receipts", names, args)
-        return why.decode() if new < 0 else int(why)
+        """Note what a person acknowledged, and wait until it is noted: how many offsets were new, or why nothing more
+        was noted ("epoch", "top"). Raises `BusError`."""
+        count = 0
+        for piece in pieces(acked, OFFSETS):
+            names, args = self._call(self._keys.partition(user), [(user, Receipt(epoch, acked=piece))])
+            [[new, why]] = await self._pipe.script("receipts", names, args)
+            if new < 0:
+                return str(why.decode())
+            count += why
+        return count
 
     # Waiting ---------------------------------------------------------------------------------------------------------
 
@@ -114,16 +129,16 @@ class Receipts:
             found.setdefault(self._keys.partition(asked[0]), []).append(asked)
         return found
 
-    def _call(self, partition: int, people: Mapping[str, Receipt]) -> tuple[list[str], list[Arg]]:
+    def _call(self, partition: int, people: Sequence[Asked]) -> tuple[list[str], list[Arg]]:
         names: list[str] = []
         args: list[Arg] = [self._keys.counts_prefix(partition), TRAIL, MOST]
-        for user, receipt in people.items():
+        for user, receipt in people:
             inbox = inbox_of(user)
             names += (self._keys.meta(inbox), self._keys.log(inbox), self._keys.trail(user))
             args += (receipt.epoch, text(receipt.written), text(receipt.acked))
         return names, args
 
-    def _say(self, partition: int, people: Mapping[str, Receipt]) -> None:
+    def _say(self, partition: int, people: Sequence[Asked]) -> None:
         def answered(reply: Reply) -> None:
             if not isinstance(reply, BusError):
                 self._noted(reply)
@@ -142,9 +157,9 @@ class Receipts:
             else:
                 self._stats.receipts += why
 
-    def _keep(self, people: Mapping[str, Receipt]) -> None:
+    def _keep(self, people: Sequence[Asked]) -> None:
         """Redis did not take them: say them again, together with what has come since."""
-        for user, receipt in people.items():
+        for user, receipt in people:
             newer = self._waiting.get(user)
             if newer is not None:
                 self._waiting[user] = receipt.plus(newer)
@@ -154,15 +169,16 @@ class Receipts:
             self._timer = self._loop.call_later(AGAIN, self.send)
 
 
-def _parts(people: list[Asked]) -> Iterator[dict[str, Receipt]]:
-    """Calls of about the same length."""
-    part: dict[str, Receipt] = {}
+def _parts(people: Iterable[Asked]) -> Iterator[list[Asked]]:
+    """Calls of about the same length. One person's long receipt is cut: what was written comes first."""
+    part: list[Asked] = []
     offsets = 0
     for user, receipt in people:
-        if part and (len(part) >= USERS or offsets + receipt.size > OFFSETS):
-            yield part
-            part, offsets = {}, 0
-        part[user] = receipt
-        offsets += receipt.size
+        for cut in receipt.pieces():
+            if part and (len(part) >= USERS or offsets + cut.size > OFFSETS):
+                yield part
+                part, offsets = [], 0
+            part.append((user, cut))
+            offsets += cut.size
     if part:
         yield part

@@ -41,8 +41,9 @@ local function note(ref, kind, by)
   redis.call('XADD', trail, 'MAXLEN', '~', ARGV[9], '*', 'e', ref, 'k', kind, 'c', '', 'r', '', 'n', '0')
   local counts = ARGV[4] .. ref
   if by ~= 0 and tonumber(redis.call('HGET', counts, 'read') or 0) + by >= 0 then
-    redis.call('HINCRBY', counts, 'read', by)
-    if redis.call('TTL', counts) < 0 then redis.call('EXPIRE', counts, ttl) end
+    if redis.call('HINCRBY', counts, 'read', by) == 1 and redis.call('TTL', counts) < 0 then
+      redis.call('EXPIRE', counts, ttl)
+    end
   end
 end
 

@@ -66,8 +66,10 @@ local function tell(log, trail, kind, ranges)
       if #entry[2] == 2 then -- else it is a state publication, which is no notification
         local ref = entry[2][2]
         redis.call('XADD', trail, 'MAXLEN', '~', ARGV[2], '*', 'e', ref, 'k', kind, 'c', '', 'r', '', 'n', '0')
-        redis.call('HINCRBY', ARGV[1] .. ref, kind, 1)
-        if redis.call('TTL', ARGV[1] .. ref) < 0 then redis.call('EXPIRE', ARGV[1] .. ref, redis.call('TTL', log)) end
+        local counts = ARGV[1] .. ref
+        if redis.call('HINCRBY', counts, kind, 1) == 1 and redis.call('TTL', counts) < 0 then
+          redis.call('EXPIRE', counts, redis.call('TTL', log))
+        end
       end
     end
   end
@@ -88,8 +90,9 @@ local function note(meta, log, trail, epoch, written, acked)
   local new_acked = tell(log, trail, 'acked', without(acked, before))
   if highest(written) > up_to then redis.call('HSET', meta, 'written', string.format('%.0f', highest(written))) end
   if new_acked > 0 then redis.call('HSET', meta, 'acked', text(merge(before, acked))) end
-  if new_written + new_acked > 0 and redis.call('TTL', trail) < redis.call('TTL', log) then
-    redis.call('EXPIRE', trail, redis.call('TTL', log))
+  if new_written + new_acked > 0 then
+    local ttl = redis.call('TTL', log)
+    if redis.call('TTL', trail) < ttl then redis.call('EXPIRE', trail, ttl) end
   end
   return {new_written, new_acked}
 end

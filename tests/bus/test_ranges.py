@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.cursor import MAX_OFFSET
-from bus.ranges import MOST, NOTHING, Ranges, covers, merge, parse, size, text, without
+from bus.ranges import MOST, NOTHING, Ranges, covers, merge, parse, pieces, size, text, without
 
 pairs = st.lists(st.tuples(st.integers(1, 200), st.integers(0, 12)).map(lambda p: (p[0], p[0] + p[1])), max_size=60)
 
@@ -38,6 +38,15 @@ def test_difference_and_membership(one: list[tuple[int, int]], two: list[tuple[i
     assert offsets(without(left, right)) == offsets(left) - offsets(right)
     assert covers(left, offset) == (offset in offsets(left))
     assert size(left) == len(offsets(left))
+
+
+@given(pairs, st.integers(1, 20))
+def test_pieces(one: list[tuple[int, int]], most: int) -> None:
+    ranges = merge(one, (), most=1_000)
+    cut = list(pieces(ranges, most))
+    assert merge((), (each for piece in cut for each in piece), most=1_000) == ranges
+    assert all(0 < size(piece) <= most for piece in cut)
+    assert all(size(piece) == most for piece in cut[:-1])
 
 
 @given(pairs)

@@ -225,8 +225,10 @@ async def test_all_up_to_the_newest_however_many(
         await page.connect("alice")
         await filled(node, 6)
         assert await call(node, "read", upto=5) == {"unread": 1, "unseen": 1}
-        await page.until(lambda c: len(states(c)) == 3)
-        assert [state["read"] for state in states(page)] == [[1, 2], [3, 4], [5]]
+        assert await call(node, "archive", offsets=[6, 5, 4]) == {"unread": 0, "unseen": 0}
+        await page.until(lambda c: len(states(c)) == 5)
+        assert [state["read"] for state in states(page)[:3]] == [[1, 2], [3, 4], [5]]
+        assert [state["archived"] for state in states(page)[3:]] == [[6, 5], [4]]
 
 
 async def test_seen_is_the_newest_notification_and_never_goes_back(redis_server: EmbeddedRedis, keys: Keys) -> None:

@@ -244,11 +244,16 @@ def test_receipts_of_one_epoch_are_added_and_those_of_an_older_one_forgotten() -
 
 
 def test_calls_are_of_about_the_same_length() -> None:
-    one, long = Receipt("e", ((1, 1),)), Receipt("e", ((1, 10_000),))
+    one, long = Receipt("e", ((1, 1),)), Receipt("e", ((1, 150),), ((1, 2), (5, 104)))
     parts = list(receipts._parts([(f"u{n}", one) for n in range(120)]))
     assert [len(part) for part in parts] == [50, 50, 20]
-    parts = list(receipts._parts([("a", one), ("b", long), ("c", one)]))
-    assert [list(part) for part in parts] == [["a"], ["b"], ["c"]]
+    cut = [part for call in receipts._parts([("a", one), ("b", long), ("c", one)]) for part in call]
+    assert [user for user, _ in cut] == ["a", "b", "b", "b", "b", "c"]
+    whole = cut[1][1]
+    for _, piece in cut[2:5]:
+        assert piece.size <= receipts.OFFSETS
+        whole = whole.plus(piece)
+    assert whole == long
 
 
 # Last seen -------------------------------------------------------------------------------------------------------
