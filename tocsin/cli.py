@@ -97,6 +97,13 @@ def _deliver(context: Context) -> int:
     return deliver(context.arguments.channel)
 
 
+def _mailbox(context: Context) -> int:
+    from tocsin.mailbox import run
+
+    asyncio.run(run(context.settings, context.arguments.port))
+    return 0
+
+
 # Tools -----------------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +117,16 @@ def _publish(context: Context) -> int:
     answer = post(a.url or gateway_url(context.settings, context.folder), a.key or context.settings.api_key, event)
     line = f"accepted {answer.get('id')} in partition {answer.get('partition')} at {answer.get('position')}"
     return context.show(answer, [line])
+
+
+def _explain(context: Context) -> int:
+    from tocsin import explaining
+    from tocsin.looking import gateway_url
+
+    a = context.arguments
+    url, key = a.url or gateway_url(context.settings, context.folder), a.key or context.settings.api_key
+    answer = explaining.explain(url, key, a.id, a.user, a.source)
+    return context.show(answer, explaining.lines(answer))
 
 
 def _token(context: Context) -> int:
@@ -193,6 +210,10 @@ def _add_roles(add: Add) -> None:
     deliver = add("deliver", _deliver, "run a delivery worker, as tocsin.toml and TOCSIN_* say")
     channels = ("push", "email", "sms", "webhook")
     deliver.add_argument("--channel", action="append", default=[], choices=channels, help="repeatable (default: all)")
+    mailbox = add(
+        "mailbox", _mailbox, "run the SMTP server of `tocsin dev`, which delivers nothing and shows everything"
+    )
+    mailbox.add_argument("--port", type=_number(1, 65_535), default=1025, help="to listen on (default 1025)")
 
 
 def _add_tools(add: Add) -> None:
@@ -208,6 +229,13 @@ def _add_tools(add: Add) -> None:
     publish.add_argument("--ephemeral", action="store_true", help="only for who is there now; kept nowhere")
     publish.add_argument("--url", help="the gateway (TOCSIN_URL; default: the `tocsin dev` of this folder)")
     publish.add_argument("--key", help="API key (TOCSIN_API_KEY; default dev-key)")
+
+    explaining = add("explain", _explain, "say why a person did or did not get an event")
+    explaining.add_argument("id", help="the event's id")
+    explaining.add_argument("--user", required=True, metavar="NAME", help="who is meant")
+    explaining.add_argument("--source", help="the event's source (default: the name of the API key)")
+    explaining.add_argument("--url", help="the gateway (TOCSIN_URL; default: the `tocsin dev` of this folder)")
+    explaining.add_argument("--key", help="API key (TOCSIN_API_KEY; default dev-key)")
 
     token = add("token", _token, "print a token (JWT) of a user")
     token.add_argument("user")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from tocsin.trouble import FAILED, UNAVAILABLE, USAGE, Trouble
+from tocsin.asking import ask
+from tocsin.trouble import USAGE, Trouble
 
-TIMEOUT: Final = 10.0
 DEFAULT_TYPE: Final = "note"
 
 
@@ -50,41 +48,4 @@ def to_event(draft: Draft) -> dict[str, Any]:
 
 def post(url: str, api_key: str, event: dict[str, Any]) -> dict[str, Any]:
     """POST one event to the gateway at `url`; its answer. Raises `Trouble`."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Trouble(f"--url {url}: give the gateway's address, as in http://127.0.0.1:8000", USAGE)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT)
-    headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-    try:
-        connection.request("POST", parts.path.rstrip("/") + "/v1/events", json.dumps(event).encode(), headers)
-        response = connection.getresponse()
-        status, body = response.status, response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise Trouble(f"no gateway answers at {url} ({error}); is `tocsin dev` running?", UNAVAILABLE) from error
-    finally:
-        connection.close()
-    answer = _json(body)
-    if status != 202:
-        raise _refused(url, status, answer)
-    return answer
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
-
-
-def _refused(url: str, status: int, problem: dict[str, Any]) -> Trouble:
-    """An RFC 9457 problem as one message."""
-    text = str(problem.get("detail") or problem.get("title") or f"{url} does not look like a gateway")
-    faults = [
-        f"{e.get('pointer', '')} {e.get('message', '')}" for e in problem.get("errors", []) if isinstance(e, dict)
-    ]
-    hint = "; the key comes from TOCSIN_API_KEY, and `tocsin dev` knows dev-key" if status in (401, 403) else ""
-    return Trouble(
-        f"refused with {status}: {'; '.join([text, *faults])}{hint}", UNAVAILABLE if status >= 500 else FAILED
-    )
+    return ask(url, api_key, "POST", "/v1/events", event)
