@@ -21,7 +21,7 @@ from bus.keys import Keys
 from bus.log import configure
 from bus.pipe import Pipe
 from gateway import emulation, events_stream, http_stream, server, sse
-from gateway.api import app, dev, dev_phone, dev_reach, me
+from gateway.api import app, dev, dev_mailbox, dev_phone, dev_reach, me
 from gateway.api.price_feed import PriceFeed, Spawn
 from gateway.monitor import watch_loop
 from gateway.node import Node, build
@@ -58,6 +58,7 @@ def application(node: Node, spawn: Spawn) -> ASGIApp:
     if node.settings.dev:
         feed = PriceFeed(node.pipe, node.keys, node.ingest, spawn)
         routes += dev.routes(dev.DevParts(node.settings, node.clock, node.ingest, feed))
+        routes += dev_mailbox.routes(node.settings, node.pipe, node.keys)
         routes += dev_phone.routes(node.settings, node.clock, node.pipe, node.keys)
         routes += dev_reach.routes(dev_reach.parts(node.settings, node.clock, node.pipe, node.keys))
     return app.application(routes, parts.api_stats)

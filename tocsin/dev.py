@@ -11,6 +11,8 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from bus.clock import SystemClock
@@ -23,6 +25,8 @@ from tocsin.supervisor import Child, Ready, Supervisor
 from tocsin.toml import to_toml
 from tocsin.trouble import CONFIG, Trouble
 
+TEMPLATES: Final = Path(__file__).parents[1] / "templates"
+"""The examples, where the source is at hand."""
 CALM: Final[Mapping[str, str]] = {"TOCSIN_DRAIN_SECONDS": "0.5", "TOCSIN_LOG_LEVEL": "warning"}
 """Unless said otherwise: at a terminal nobody waits for a gentle farewell, or reads that all is well."""
 
@@ -47,7 +51,9 @@ def run(folder: Folder, environ: Mapping[str, str], options: DevOptions) -> int:
             asyncio.run(_check_redis(settings.redis_url))
         else:
             settings = replace(settings, redis_url=redis.url)
-        folder.config.write_text(to_toml(dev_file(read_checked(environ), _page(settings))))
+        smtp = free_port() if find_spec("aiosmtpd") else 0
+        file = dev_file(read_checked(environ), _page(settings), smtp, str(TEMPLATES) if TEMPLATES.is_dir() else "")
+        folder.config.write_text(to_toml(file))
         settings = replace(settings, token_secret=signing_secret(settings, folder))
         running = Running(
             pid=os.getpid(), page=_page(settings), redis_url=settings.redis_url, config=str(folder.config.resolve())
@@ -58,7 +64,7 @@ def run(folder: Folder, environ: Mapping[str, str], options: DevOptions) -> int:
             print(json.dumps(asdict(running)) if options.as_json else _banner(running, folder, redis), flush=True)
 
         supervisor = Supervisor(clock=SystemClock(), say=say)
-        asyncio.run(supervisor.run(_children(redis, environ, settings, running), announce))
+        asyncio.run(supervisor.run(_children(redis, environ, settings, running, smtp), announce))
     return 0
 
 
@@ -106,7 +112,7 @@ async def _check_redis(url: str) -> None:
 
 
 def _children(
-    redis: EmbeddedRedis | None, environ: Mapping[str, str], settings: GatewaySettings, running: Running
+    redis: EmbeddedRedis | None, environ: Mapping[str, str], settings: GatewaySettings, running: Running, smtp: int
 ) -> Sequence[tuple[Child, Ready]]:
     roles = dict(environ) | {
         "TOCSIN_CONFIG": running.config,
@@ -125,6 +131,8 @@ def _children(
         children.append((Child("redis", redis.command, environ, log=redis.log), redis.answers))
     # All roles start at once: the page must not wait for the workers' imports.
     children.append((Child("fanout", lambda: (*python, "fanout"), roles), lambda: True))
+    if smtp:
+        children.append((Child("mailbox", lambda: (*python, "mailbox", "--port", str(smtp)), roles), lambda: True))
     children.append((Child("deliver", lambda: (*python, "deliver"), roles), lambda: True))
     children.append((Child("gateway", lambda: (*python, "gateway"), roles), lambda: _ready(running.page)))
     return children

@@ -48,11 +48,15 @@ CATEGORIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "news": {"title": "News", "digest": {"email": {"window": 30, "max": 20}}, "off": ["sms"]},
 }
 """One as usual, one that nobody can turn off and that must be read, one whose e-mail is gathered."""
+MAILBOX_HOST: Final = "127.0.0.1"
 ROLES: Final = ("gateway", "fanout", "deliver")
 
 
-def dev_file(file: Mapping[str, Any], page: str = "") -> dict[str, Any]:
-    """The settings file of a development system, made from the user's own. `page`: where it will be reached."""
+def dev_file(file: Mapping[str, Any], page: str = "", mailbox: int = 0, templates: str = "") -> dict[str, Any]:
+    """The settings file of a development system, made from the user's own.
+
+    `page`: where it will be reached; `mailbox`: port of the development mailbox, 0 for none; `templates`: a folder.
+    """
     own = dict(file)
     tables = {role: dict(own.pop(role, {})) for role in ROLES}
     rules: dict[str, Any] = {**NAMESPACES, **own.pop("namespaces", {})}
@@ -65,6 +69,9 @@ def dev_file(file: Mapping[str, Any], page: str = "") -> dict[str, Any]:
     # What is delivered to stays on this machine: the mailbox, the pretend phone, somebody's webhook at the next port.
     _leave(own, tables["deliver"], "allow_private_addresses", True)
     _leave(own, tables["deliver"], "public_url", page.rstrip("/"))
+    _leave(own, tables["deliver"], "templates", templates)
+    post = {"host": MAILBOX_HOST, "port": mailbox, "tls": "none", "from": "Tocsin <tocsin@localhost>"}
+    _leave(own, tables["deliver"], "email", {"mailbox": post} if mailbox else "")
     people = {"categories": {name: dict(category) for name, category in CATEGORIES.items()}, "ladder": list(LADDER)}
     return {**people, **own, "namespaces": rules, **tables}
 

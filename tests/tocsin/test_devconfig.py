@@ -58,3 +58,15 @@ def test_waits_are_short_and_there_are_kinds_of_notifications_to_choose_from() -
     ]
     own = {"categories": {"mine": {"title": "Mine"}}, "ladder": [{"via": "live"}]}
     assert dev_file(own).items() >= own.items()
+
+
+def test_mail_goes_to_the_mailbox_of_this_machine_unless_the_file_says_otherwise() -> None:
+    made = dev_file({}, mailbox=4025, templates="/somewhere")["deliver"]
+    assert made["email"] == {
+        "mailbox": {"host": "127.0.0.1", "port": 4025, "tls": "none", "from": "Tocsin <tocsin@localhost>"}
+    }
+    assert made["templates"] == "/somewhere"
+    own = {"email": {"main": {"host": "smtp.example", "from": "a@b.example"}}, "templates": "mine"}
+    assert dev_file({"deliver": own}, mailbox=4025, templates="/somewhere")["deliver"]["email"] == own["email"]
+    assert dev_file({"deliver": own}, mailbox=4025, templates="/somewhere")["deliver"]["templates"] == "mine"
+    assert "email" not in dev_file({})["deliver"]
