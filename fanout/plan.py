@@ -191,7 +191,8 @@ def publish_call(planned: Planned, publish: Publish, keys: Keys, given: Given) -
 def spread_call(planned: Planned, topic: str, partition: int, keys: Keys, now: float) -> Call:
     """The arguments of spread.lua: have those who follow the topic and live in this partition get the event too."""
     ref = planned.event.ref
-    names = (keys.withdrawn(partition, ref), keys.body(partition, ref), keys.bulk(partition))
+    names = [keys.withdrawn(partition, ref), keys.body(partition, ref)]
+    names += [keys.bulk(partition), keys.members(topic, partition)]
     left = int(max(0.0, planned.expires_at - now)) + MARGIN
     args: list[Arg] = [encode_content(planned.event), round(planned.expires_at * 1000), left]
     return "spread", names, [*args, *walk_fields(Follow(ref, topic))]

@@ -226,6 +226,17 @@ async def test_a_person_reached_in_several_ways_gets_it_once(
         assert b"duplicate" in {flat[flat.index(b"r") + 1] for _, flat in again}
 
 
+async def test_where_nobody_follows_nothing_is_walked(pipe: Pipe, keys: Keys, redis_server: EmbeddedRedis) -> None:
+    async with asyncio.timeout(20):
+        (follower,) = people(keys, 1)
+        await Followers(pipe, keys).follow(TOPIC, [follower])
+        async with running_worker(settings_for(redis_server.url, keys)):
+            await send(pipe, keys, {"type": "x", "to": {"topics": [TOPIC]}, "id": "1"})
+            await until(lambda: pipe.ask("EXISTS", keys.log(inbox_of(follower))))
+        walks = await pipe.asks(("XLEN", keys.bulk(p)) for p in range(keys.partitions))
+        assert walks == [int(p == P) for p in range(keys.partitions)]
+
+
 async def all_of(pipe: Pipe, logs: list[str]) -> bool:
     return all(await pipe.asks(("EXISTS", log) for log in logs))
 

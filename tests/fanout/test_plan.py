@@ -197,7 +197,8 @@ def test_a_walk_finds_the_event_in_its_partition() -> None:
     one = event("1", "news:a")
     name, keys, args = spread_call(only(planned_all(one)), "news:a", 3, KEYS, NOW)
     assert name == "spread"
-    assert list(keys) == [KEYS.withdrawn(3, one.ref), KEYS.body(3, one.ref), KEYS.bulk(3)]
+    members = KEYS.members("news:a", 3)
+    assert list(keys) == [KEYS.withdrawn(3, one.ref), KEYS.body(3, one.ref), KEYS.bulk(3), members]
     assert list(args) == [encode_content(one), 1_060_000, MARGIN + 60, "k", "follow", "e", one.ref, "t", "news:a"]
 
 
