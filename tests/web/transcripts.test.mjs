@@ -56,6 +56,12 @@ test("what was recovered is marked and counted", () => {
   assert.deepEqual(events.filter(([event]) => event === "recovered").map(([, { count, offset }]) => [count, offset]), [[2, 11], [0, 11]]);
 });
 
+test("marks are told as marks, and are no notifications that were made up for", () => {
+  const { events } = ended("inbox: a mark is asked for, told to all, and recovered");
+  assert.deepEqual(events.filter(([event]) => event === "told").map(([, { offset, data }]) => [offset, data.data.read ?? data.data.seen]), [[3, [1]], [5, 4]]);
+  assert.deepEqual(events.filter(([event]) => event === "recovered").map(([, { count, offset }]) => [count, offset]), [[1, 5]]);
+});
+
 test("what could not be recovered is said so", () => {
   const { events } = ended("recovery: too much was missed: not recovered, and the client stands at the top");
   assert.deepEqual(events.filter(([event]) => event === "resync"), [["resync", { topic: "inbox", count: 0, epoch: "e9", offset: 400 }]]);
