@@ -19,7 +19,7 @@ from bus.event import VIAS
 from bus.keys import Keys, escape, inbox_of, unescape
 from bus.people.directory import Directory
 from bus.people.followers import Followers
-from bus.people.mentions import alone_in, mentions, predecessor, timer_without
+from bus.people.mentions import alone_in, mentions, timer_without
 from bus.pipe import Arg, Call, Pipe
 
 PART: Final = 500
@@ -99,9 +99,11 @@ class Eraser:
             await self._scripts([("change_timer", [timers], change) for change in changed])
 
     async def _walk(self, partition: int, user: str) -> None:
-        """How far a walk over followers has come is told by a name; its neighbour in the alphabet says the same."""
+        """How far a walk over followers has come is told by a name. Without it, it is walked from the beginning by
+        whoever takes it over, and nobody is given anything twice."""
         head = self._keys.bulk_head(partition)
-        await self._pipe.script("change_field", [head], ["last", user, predecessor(user)])
+        if await self._pipe.ask("HGET", head, "last") == user.encode():
+            await self._pipe.ask("HDEL", head, "walk", "last")
 
     async def _events(self, user: str) -> None:
         """Inbox and trail, and the content of what nobody else has."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bus.errors import BusError
 from bus.keys import Keys
 from bus.pipe import Arg, Pipe
+
+T = TypeVar("T")
 
 CHUNK: Final = 200
 """Users per script: well below 10 ms of Redis's time."""
@@ -42,19 +44,26 @@ class Followers:
     async def follow(self, topic: str, users: Iterable[str]) -> int:
         """Add followers; how many are new."""
         await self._mark(topic)
-        added = await self._chunked("follow", topic, users)
+        added = await self._run("follow", topic, self._chunks(users))
         await self._mark(topic)  # somebody may have taken the mark away when they saw nobody
         return added
 
     async def unfollow(self, topic: str, users: Iterable[str]) -> int:
         """Take followers away; how many there were."""
-        gone = await self._chunked("unfollow", topic, users)
-        if gone and not await self.count(topic):
-            meta = self._keys.meta(topic)
-            await self._asks(("HDEL", meta, "followed"), ("EXPIRE", meta, FORGOTTEN))
-            if await self.count(topic):
-                await self._mark(topic)
+        chunks = self._chunks(users)
+        commands = [("ZREM", self._keys.members(topic, p), *chunk) for p, chunk in chunks]
+        gone: int = sum(_raised([reply for some in _parts(commands) for reply in await self._pipe.asks(some)]))
+        await self._unmark(topic)
+        await self._run("unfollowed", topic, chunks)
         return gone
+
+    async def _unmark(self, topic: str) -> None:
+        if await self.count(topic):
+            return
+        meta = self._keys.meta(topic)
+        await self._asks(("HDEL", meta, "followed"), ("EXPIRE", meta, FORGOTTEN))
+        if await self.count(topic):
+            await self._mark(topic)
 
     async def topics(self, user: str) -> tuple[str, ...]:
         """What a person follows, in the order of the names."""
@@ -89,18 +98,17 @@ class Followers:
     async def _asks(self, *commands: Sequence[Arg]) -> None:
         _raised(await self._pipe.asks(commands))
 
-    async def _chunked(self, script: str, topic: str, users: Iterable[str]) -> int:
+    def _chunks(self, users: Iterable[str]) -> list[tuple[int, list[str]]]:
+        """Users in chunks, each with the partition that is theirs."""
         shards: dict[int, list[str]] = defaultdict(list)
         for user in dict.fromkeys(users):
             shards[self._keys.partition(user)].append(user)
-        calls = [
-            (script, (self._keys.members(topic, p), *map(self._keys.follows, chunk)), (topic, *chunk))
-            for p, shard in shards.items()
-            for chunk in _chunks(shard, CHUNK)
-        ]
-        return sum(
-            [n for some in _chunks(calls, TOGETHER) for n in _raised(await self._pipe.scripts(some))],
-        )
+        return [(p, shard[i : i + CHUNK]) for p, shard in shards.items() for i in range(0, len(shard), CHUNK)]
+
+    async def _run(self, script: str, topic: str, chunks: Sequence[tuple[int, list[str]]]) -> int:
+        keys = self._keys
+        calls = [(script, (keys.members(topic, p), *map(keys.follows, chunk)), (topic, *chunk)) for p, chunk in chunks]
+        return sum(_raised([reply for some in _parts(calls) for reply in await self._pipe.scripts(some)]))
 
 
 def _position(cursor: str | None, partitions: int) -> tuple[int, str] | None:
@@ -112,8 +120,8 @@ def _position(cursor: str | None, partitions: int) -> tuple[int, str] | None:
     return (int(partition), after) if int(partition) < partitions else None
 
 
-def _chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
-    return (items[i : i + size] for i in range(0, len(items), size))
+def _parts(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (items[i : i + TOGETHER] for i in range(0, len(items), TOGETHER))
 
 
 def _raised(replies: Sequence[Any]) -> Sequence[Any]:

@@ -52,12 +52,6 @@ def timer_without(timer: bytes, user: str) -> bytes | None:
     return b"" if left is None else b"\n".join((*head, left))
 
 
-def predecessor(name: str) -> bytes:
-    """Bytes right before a name in the order of bytes, with no other name between them."""
-    data = name.encode()
-    return data[:-1] + bytes((data[-1] - 1,)) + b"\xff"
-
-
 def _event(data: bytes) -> Any:
     try:
         event = orjson.loads(data)

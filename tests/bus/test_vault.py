@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.people.vault import KEY_BYTES, Unreadable, Vault, unsubscribe_secret
+from bus.people.vault import KEY_BYTES, Unreadable, Vault, unsubscribe_secret, vault_of
 from bus.settings import BadSetting
 
 
@@ -103,3 +103,11 @@ def test_the_secret_of_unsubscribe_links_is_the_index_keys() -> None:
     assert unsubscribe_secret(INDEX) != unsubscribe_secret(key(4))
     with pytest.raises(BadSetting, match="directory_index_key"):
         unsubscribe_secret("")
+
+
+def test_without_any_key_there_is_no_vault() -> None:
+    assert vault_of((), "") is None
+    assert isinstance(vault_of((OLD,), INDEX), Vault)
+    for keys, index in (((OLD,), ""), ((), INDEX)):
+        with pytest.raises(BadSetting):
+            vault_of(keys, index)
