@@ -35,14 +35,6 @@ class History:
         arguments = (self._names.next(), _from(since, reverse), "1" if reverse else "0", limit, bodies, META_TTL)
         self._pipe.post_script("history", (log, meta), arguments, answered)
 
-    def count(self, topic: str, on_count: Callable[[int | Failed], None]) -> None:
-        """How many publications the log holds."""
-
-        def answered(reply: Reply) -> None:
-            on_count(Failed(Error.INTERNAL) if isinstance(reply, BusError) else int(reply))
-
-        self._pipe.post(("XLEN", self._keys.log(topic)), answered)
-
 
 def _from(since: int | None, reverse: bool) -> str:
     if since is None:

@@ -111,6 +111,7 @@ async def _alive(node: Node) -> None:
 
 
 async def _retire(node: Node) -> None:
+    node.service.receipts.send()
     try:
         async with asyncio.timeout(FAREWELL):
             await node.heartbeat.retire()

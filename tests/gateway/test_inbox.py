@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from bus.keys import Keys, inbox_of
 from bus.ranges import Ranges, parse
 from bus.trail import decode
 from gateway import inbox as inbox_module
+from gateway.main import application
 from gateway.node import Node
 from gateway.procedures import Caller, Fault, Wrong
-from tests.gateway.stand import Client, Producer, running_node
+from tests.gateway.stand import Client, Producer, running_node, token
 from tocsin.embedded import EmbeddedRedis
 
 ALICE = Caller("alice")
@@ -331,6 +333,26 @@ async def test_over_http_what_is_named_and_nothing_before_it(redis_server: Embed
         assert await acked(node) == ((1, 1), (3, 3), (5, 6), (8, 8))
         assert (await refused(node, "ack", to=9, epoch=epoch)).faults[0].pointer == "/to"
         assert (await refused(node, "ack", to=3, epoch="other")).faults[0].pointer == "/epoch"
+
+
+async def test_the_same_over_http(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with running_node(redis_server.url, keys) as node:
+        phone = Client(node)
+        await phone.connect("alice")
+        await filled(node, 3)
+        await phone.until(lambda c: len(c.publications) == 3)
+        app = application(node, lambda work: work.close())
+        headers = {"authorization": f"Bearer {token('alice')}"}
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway/v1/me", headers=headers) as http:
+            page = (await http.get("/inbox?limit=2&state=unread")).json()
+            assert [item["offset"] for item in page["items"]] == [3, 2]
+            assert (await http.post("/read", json={"ids": ["e2"]})).json() == {"unread": 2, "unseen": 2}
+            assert (await http.post("/ack", json={"ids": ["e1"]})).json() == {"acked": 1}
+            assert (await http.post("/ack", json={"to": 9, "epoch": page["epoch"]})).status_code == 400
+            assert (await http.get("/inbox/count")).json() == {"unread": 2, "unseen": 2, "total": 3}
+        await phone.until(states)
+        assert states(phone) == [{"read": [2], "unread_count": 2, "unseen_count": 2}]
 
 
 async def test_marks_and_notifications_at_once_leave_no_hole(redis_server: EmbeddedRedis, keys: Keys) -> None:
