@@ -12,7 +12,8 @@ from bus.clock import Clock
 from bus.ece import AUTH_BYTES, SALT_BYTES, Receiver, Unreadable, encrypt, from_text
 from bus.outcome import Done, Expired, Outcome, Rejected
 from fanout.channels.delivery import Delivery
-from fanout.channels.http import Answer, Http
+from fanout.channels.http import Answer
+from fanout.channels.http1_client import Http1Client
 from fanout.channels.push import parcel, told, unanswered
 from fanout.channels.table import Table
 from fanout.channels.vapid import Vapid
@@ -26,7 +27,7 @@ class WebPush:
     """One VAPID identity at every push service. `hosts`: where endpoints may lead."""
 
     def __init__(
-        self, name: str, http: Http, clock: Clock, vapid: Vapid, hosts: tuple[str, ...], *, https_only: bool
+        self, name: str, http: Http1Client, clock: Clock, vapid: Vapid, hosts: tuple[str, ...], *, https_only: bool
     ) -> None:
         self.name = name
         self._http, self._clock, self._vapid, self._hosts, self._https_only = http, clock, vapid, hosts, https_only
@@ -38,7 +39,7 @@ class WebPush:
         vapid = Vapid.of(given.text("vapid_key"), given.text("subject"))
         if isinstance(vapid, str):
             raise given.fault("vapid_key", f"or subject: {vapid}")
-        http = Http(
+        http = Http1Client(
             allow_private=allow_private,
             timeout=given.number("timeout", TIMEOUT, 1, 60),
             connections=given.whole("connections", 100, 1, 1_000),
