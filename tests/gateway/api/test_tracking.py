@@ -281,6 +281,21 @@ async def test_devices_are_told_and_whoever_comes_later_finds_a_tombstone(
     assert (await shop.why("alice"))[0].startswith("It was withdrawn at ")
 
 
+async def test_who_listens_to_a_topic_is_told_too(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with running_node(redis_server.url, keys) as node, running_worker(settings_for(redis_server.url, keys)):
+        client = Client(node)
+        await client.connect("alice")
+        await client.ask({"id": 2, "subscribe": {"channel": "news:a"}})
+        await shop.send(to={"topics": ["news:a"]}, title="secret")
+        await client.until(lambda c: c.publications)
+        assert (await shop.withdraw())["recipients"] == 0
+        await client.until(lambda c: len(c.publications) == 2)
+        channel, offset, data = client.publications[1]
+        assert (channel, offset, data["type"], data["data"]) == ("news:a", 2, "tocsin.state", {"withdrawn": [1]})
+        page = await client.ask({"id": 3, "history": {"channel": "news:a", "limit": 5}})
+        assert [pub.get("removed", False) for pub in page["history"]["publications"]] == [True, False]
+
+
 async def test_nothing_of_it_is_left_behind(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
     """Neither its content in any key, nor a mark on the person: not unread, no step, no digest that tells of it."""
     await shop.here_lately("alice", "bob")
