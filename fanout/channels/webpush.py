@@ -17,7 +17,7 @@ from fanout.channels.http1_client import Http1Client
 from fanout.channels.push import parcel, told, unanswered
 from fanout.channels.table import Table
 from fanout.channels.vapid import Vapid
-from fanout.channels.webpush_wire import HOSTS, content, headers, service_of, verdict
+from fanout.channels.webpush_wire import HOSTS, LOOPBACK, content, headers, service_of, verdict
 
 TIMEOUT: Final = 20.0
 KNOWN: Final = ("vapid_key", "subject", "hosts", "timeout", "connections")
@@ -44,7 +44,8 @@ class WebPush:
             timeout=given.number("timeout", TIMEOUT, 1, 60),
             connections=given.whole("connections", 100, 1, 1_000),
         )
-        return cls(name, http, clock, vapid, given.texts("hosts", HOSTS), https_only=not allow_private)
+        known = (*HOSTS, *LOOPBACK) if allow_private else HOSTS
+        return cls(name, http, clock, vapid, given.texts("hosts", known), https_only=not allow_private)
 
     async def send(self, delivery: Delivery) -> Outcome:
         """See `Sender`."""

@@ -24,6 +24,8 @@ HOSTS: Final = (
     "*.push.apple.com",
 )
 """The push services of Chrome, Firefox, Edge and Safari: where endpoints of real browsers lead."""
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+"""Where the pretend phones of a development gateway are."""
 MAX_TTL: Final = 28 * 86_400
 """Seconds; Google's service refuses more."""
 

@@ -276,6 +276,14 @@ async def test_endpoints_that_are_at_no_push_service(endpoint: str) -> None:
     assert not endpoint or endpoint not in found.reason
 
 
+async def test_in_development_a_phone_may_be_on_this_machine() -> None:
+    table = {name: TABLE[name] for name in ("vapid_key", "subject")}
+    made = WebPush.from_settings("main", table, FixedClock(), allow_private=True)
+    async with push_service(FixedClock().wall) as service:
+        assert await made.send(delivery(service.subscribe())) == Done()
+    await made.close()
+
+
 async def test_a_known_name_that_leads_inside_is_refused() -> None:
     table = {**TABLE, "hosts": ["localhost"]}
     made = WebPush.from_settings("main", table, FixedClock(), allow_private=False)
