@@ -131,7 +131,7 @@ class Receipts:
 
     def _call(self, partition: int, people: Sequence[Asked]) -> tuple[list[str], list[Arg]]:
         names: list[str] = []
-        args: list[Arg] = [self._keys.counts_prefix(partition), TRAIL, MOST]
+        args: list[Arg] = [self._keys.counts_prefix(partition), self._keys.body_prefix(partition), TRAIL, MOST]
         for user, receipt in people:
             inbox = inbox_of(user)
             names += (self._keys.meta(inbox), self._keys.log(inbox), self._keys.trail(user))

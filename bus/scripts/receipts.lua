@@ -1,13 +1,13 @@
 -- Note what people were written and have acknowledged, from whichever device, and count it for each event.
 --
--- KEYS  per person: meta, inbox, trail; also counts under ARGV[1], which carry the same hash tag
--- ARGV  1 prefix of counts keys, 2 size of a trail, 3 most ranges kept of what was acknowledged; then per person: epoch,
---       offsets written, offsets acknowledged, both as `a-b,c-d`, sorted and apart
+-- KEYS  per person: meta, inbox, trail; also counts under ARGV[1] and bodies under ARGV[2], which carry the same hash tag
+-- ARGV  1 prefix of counts keys, 2 prefix of body keys, 3 size of a trail, 4 most ranges kept of what was acknowledged;
+--       then per person: epoch, offsets written, offsets acknowledged, both as `a-b,c-d`, sorted and apart
 -- Returns  per person {how many offsets were newly written, how many newly acknowledged}, or {-1, reason} for a person
 --          of whom nothing was noted: "epoch" (the log was made anew since), "top" (there is no such offset yet),
 --          "WRONGTYPE" (keys that cannot be used)
 -- Atomic because two devices of one person acknowledge at the same time, and each event is counted once.
-local most = tonumber(ARGV[3])
+local most = tonumber(ARGV[4])
 
 -- As bus/ranges.py has it, which this is tested against.
 local function parse(text)
@@ -63,9 +63,10 @@ local function tell(log, trail, kind, ranges)
     new = new + range[2] - range[1] + 1
     local from, to = string.format('%.0f-0', range[1]), string.format('%.0f-0', range[2])
     for _, entry in ipairs(redis.call('XRANGE', log, from, to)) do
-      if #entry[2] == 2 then -- else it is a state publication, which is no notification
-        local ref = entry[2][2]
-        redis.call('XADD', trail, 'MAXLEN', '~', ARGV[2], '*', 'e', ref, 'k', kind, 'c', '', 'r', '', 'n', '0')
+      local ref = entry[2][2]
+      -- Of a state publication, which is no notification, and of what was withdrawn before, nothing is told.
+      if #entry[2] == 2 and redis.call('HEXISTS', ARGV[2] .. ref, 'w') == 0 then
+        redis.call('XADD', trail, 'MAXLEN', '~', ARGV[3], '*', 'e', ref, 'k', kind, 'c', '', 'r', '', 'n', '0')
         local counts = ARGV[1] .. ref
         if redis.call('HINCRBY', counts, kind, 1) == 1 and redis.call('TTL', counts) < 0 then
           redis.call('EXPIRE', counts, redis.call('TTL', log))
@@ -98,9 +99,9 @@ local function note(meta, log, trail, epoch, written, acked)
 end
 
 local out = {}
-for i = 0, (#ARGV - 3) / 3 - 1 do
-  local fine, answer = pcall(note, KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3], ARGV[3 * i + 4],
-    parse(ARGV[3 * i + 5]), parse(ARGV[3 * i + 6]))
+for i = 0, (#ARGV - 4) / 3 - 1 do
+  local fine, answer = pcall(note, KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3], ARGV[3 * i + 5],
+    parse(ARGV[3 * i + 6]), parse(ARGV[3 * i + 7]))
   if not fine then
     -- A string before Redis 7, a table since.
     local why = type(answer) == 'table' and answer.err or tostring(answer)

@@ -41,7 +41,8 @@ class Bench:
 
     async def note(self, *people: tuple[str, Ranges, Ranges], epoch: str = EPOCH, most: int = 32) -> list[Any]:
         names: list[str] = []
-        args: list[Arg] = [self.keys.counts_prefix(self.keys.partition("@" + people[0][0])), 4_000, most]
+        p = self.keys.partition("@" + people[0][0])
+        args: list[Arg] = [self.keys.counts_prefix(p), self.keys.body_prefix(p), 4_000, most]
         for user, written, acked in people:
             names += (self.keys.meta("@" + user), self.keys.log("@" + user), self.keys.trail(user))
             args += (epoch, text(written), text(acked))
@@ -117,6 +118,15 @@ async def test_what_was_trimmed_is_noted_and_counts_nothing(bench: Bench) -> Non
     await bench.ask("XDEL", bench.keys.log("@ann"), "1-0")
     assert await bench.note(("ann", (), ((1, 2),))) == [[0, 2]]
     assert await bench.counts("ann", "s/a") == {}
+    assert await bench.acked("ann") == ((1, 2),)
+
+
+async def test_of_what_was_withdrawn_nothing_is_counted(bench: Bench) -> None:
+    await bench.inbox("ann", "s/a", "s/b")
+    await bench.ask("HSET", bench.keys.body(bench.keys.partition("@ann"), "s/a"), "w", "1")
+    assert await bench.note(("ann", ((1, 2),), ((1, 2),))) == [[2, 2]]
+    assert await bench.counts("ann", "s/a") == {}
+    assert await bench.trail("ann") == [("s/b", Kind.WRITTEN), ("s/b", Kind.ACKED)]
     assert await bench.acked("ann") == ((1, 2),)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from gateway.api import me
 from gateway.api.app import application
 from gateway.metrics import ApiStats
-from gateway.procedures import Answer, Caller, Fault, Params, Procedures, Wrong
+from gateway.procedures import MOST, Answer, Caller, Fault, Params, Procedures, Wrong
 from gateway.tickets import PREFIX as TICKET
 from tests.gateway.api.harness import TOKENS
 
@@ -146,3 +147,12 @@ async def test_pages_of_other_sites_are_told_what_they_may_send() -> None:
         assert refused.status_code == 403
         wrong = await client.delete("/v1/me/inbox")
         assert wrong.status_code == 405
+
+
+def test_every_path_is_in_the_documentation() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "http-api.md").read_text()
+    section = text[text.index("## `/v1/me/…`") : text.index("## `GET /sse`")]
+    for path, methods in me.PATHS.items():
+        assert path.replace(":path}", "}") in section
+        assert all(f"`{name}`" in section for name in methods.values())
+    assert f"at most {MOST} of these" in section
