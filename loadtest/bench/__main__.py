@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from loadtest.bench import fanout
 from loadtest.bench.drain import build
 from loadtest.bench.measures import MEASURES, QUICK, Bench, Scale
 from loadtest.bench.process import Failed, allow_open_files
@@ -59,10 +60,7 @@ class Series:
         """All measures of a run on both servers before the next run."""
         for run in range(1, runs + 1):
             for measure in measures:
-                kinds: list[type[Server]] = [Tocsin, Nchan] if with_nchan else [Tocsin]
-                if measure == "broadcast":
-                    kinds.append(Floor)
-                for kind in kinds:
+                for kind in _kinds(measure, with_nchan=with_nchan):
                     self._one(measure, kind, run)
 
     def _one(self, measure: str, kind: type[Server], run: int) -> None:
@@ -75,9 +73,17 @@ class Series:
             print(f"{title} failed: {failure}", file=sys.stderr, flush=True)
             return
         for name, value in found.items():
-            self.readings[kind][name].append(value)
+            self.readings[Tocsin if issubclass(kind, Tocsin) else kind][name].append(value)
         shown = "  ".join(f"{name} {value:,.2f}" for name, value in found.items())
         print(f"{title} {time.monotonic() - began:5.1f} s  {shown}", file=sys.stderr, flush=True)
+
+
+def _kinds(measure: str, *, with_nchan: bool) -> list[type[Server]]:
+    """The servers that a measure is made on."""
+    if measure in fanout.MEASURES:
+        return [fanout.Worker]
+    beside: list[type[Server]] = [Nchan] if with_nchan else []
+    return [Tocsin, *beside, *([Floor] if measure == "broadcast" else [])]
 
 
 def _options() -> argparse.Namespace:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from loadtest.bench import fanout
 from loadtest.bench.drain import Drain, Plan
 from loadtest.bench.process import Failed, cpu_seconds, memory
 from loadtest.bench.servers import LOAD_CORE, Server, Tocsin
@@ -38,9 +39,10 @@ class Scale:
     rate: int = 200
     """Events per second."""
     seconds: float = 10.0
+    fanout: fanout.Size = field(default_factory=fanout.Size)
 
 
-QUICK = Scale(broadcast=(500, 2_000), deliveries=20_000, memory=2_000, storm=2_000, latency=200, seconds=3.0)
+QUICK = Scale((500, 2_000), 20_000, 2_000, 2_000, latency=200, seconds=3.0, fanout=fanout.SMALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,4 +226,6 @@ MEASURES: dict[str, Callable[[Bench, Server], Readings]] = {
     "memory": footprint,
     "storm": storm,
     "latency": latency,
+    "fanout": lambda bench, server: fanout.fanout(server, bench.scale.fanout),
+    "timers": lambda bench, server: fanout.timers(server, bench.scale.fanout),
 }

@@ -68,6 +68,15 @@ def figures(connections: Iterable[int]) -> list[Figure]:
         Figure("post_99_ms", "POST to client, 99th percentile", "ms", Target(at_most=15)),
         Figure("xadd_50_ms", "XADD to client, median", "ms", Target(at_most=4)),
         Figure("xadd_99_ms", "XADD to client, 99th percentile", "ms", Target(at_most=15)),
+        Figure("fanout_wall", "fan-out: people given an event, route and timer", "1/s", Target(at_least=20_000)),
+        Figure("fanout_cpu", "fan-out: the same per CPU second of the worker", "1/s"),
+        Figure("fanout_redis_us", "fan-out: Redis's CPU per person", "µs"),
+        Figure("fanout_script_ms", "fan-out: longest command in Redis", "ms", Target(at_most=10, worst=True)),
+        Figure("steps_wall", "ladder steps taken", "1/s"),
+        Figure("steps_redis_us", "ladder steps: Redis's CPU for each", "µs"),
+        Figure("steps_behind_wall", "ladder steps taken, 1,000,000 timers waiting", "1/s"),
+        Figure("steps_behind_redis_us", "the same: Redis's CPU for each", "µs"),
+        Figure("steps_ratio", "the same: against none waiting", "×", Target(at_most=1.5)),
     ]
 
 

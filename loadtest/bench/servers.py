@@ -184,17 +184,13 @@ class Tocsin(Server):
     secret = "bench-secret-of-at-least-32-bytes"
     key = "bench-key"
 
+    program = str(Path(sys.executable).with_name("tocsin"))
+
     def start(self) -> None:
-        redis_port = free_port()
-        url = f"redis://127.0.0.1:{redis_port}/0"
-        self.redis = redis.Redis.from_url(url, socket_timeout=10)
-        self._ending.callback(self.redis.close)
-        store = self.launch("redis", self._redis_command(redis_port), LOAD_CORE)
-        wait_until(self._redis_answers, START_TIMEOUT, "Redis does not answer", store)
-        env = self._environment(url)
-        program = str(Path(sys.executable).with_name("tocsin"))
-        fanout = self.launch("fanout", [program, "fanout"], LOAD_CORE, env)
-        gateway = self.launch("gateway", [program, "gateway"], SERVER_CORE, env)
+        self.start_redis()
+        env = self.environment()
+        fanout = self.launch("fanout", [self.program, "fanout"], LOAD_CORE, env)
+        gateway = self.launch("gateway", [self.program, "gateway"], SERVER_CORE, env)
         self.pid = gateway.pid
         self._http = Http(self.port)
         self._ending.callback(self._http.close)
@@ -203,6 +199,16 @@ class Tocsin(Server):
         # The first event waits for the worker to hold its partition; from then on the path is warm.
         self.broadcast(1)
         self._wait_worked()
+
+    def start_redis(self, *options: str) -> Process:
+        """Start Redis on the load's core, with further options, and a client of it."""
+        port = free_port()
+        self.url = f"redis://127.0.0.1:{port}/0"
+        self.redis = redis.Redis.from_url(self.url, socket_timeout=30)
+        self._ending.callback(self.redis.close)
+        store = self.launch("redis", [*self._redis_command(port), *options], LOAD_CORE)
+        wait_until(self._redis_answers, START_TIMEOUT, "Redis does not answer", store)
+        return store
 
     def _redis_command(self, port: int) -> list[str]:
         server = shutil.which("redis-server") or shutil.which("valkey-server") or self._bundled()
@@ -222,7 +228,8 @@ class Tocsin(Server):
         except redis.RedisError:
             return False
 
-    def _environment(self, url: str) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The variables of every role."""
         settings = self.folder / "tocsin.toml"
         digest = hashlib.sha256(self.key.encode()).hexdigest()
         settings.write_text(
@@ -232,7 +239,7 @@ class Tocsin(Server):
         ours = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
         return ours | {
             "TOCSIN_CONFIG": str(settings),
-            "TOCSIN_REDIS_URL": url,
+            "TOCSIN_REDIS_URL": self.url,
             "TOCSIN_HOST": "127.0.0.1",
             "TOCSIN_PORT": str(self.port),
             "TOCSIN_TOKEN_SECRET": self.secret,
