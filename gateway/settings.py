@@ -44,6 +44,10 @@ class GatewaySettings(PeopleSettings):
     """`[gateway.api_keys.NAME]` with `sha256` (hex of the key) and `scopes` (events, admin, contacts)."""
     webpush_public_key: str = ""
     """Public half (base64url) of the key in `[deliver.webpush.NAME]`: what browsers subscribe to pushes with."""
+    twilio: Mapping[str, Any] = field(default_factory=dict, repr=False, metadata={"secret": True})
+    """Auth tokens that status callbacks are checked with, by the name of `[deliver.sms.NAME]`."""
+    public_url: str = "http://127.0.0.1:8000"
+    """Where people and providers reach the gateway, the delivery worker's setting of this name; best set for all."""
     namespaces: Mapping[str, Any] = field(default_factory=dict)
     """Rules of topics by the part before the colon, best as `[namespaces.NAME]` for all roles."""
 
