@@ -1,126 +1,172 @@
 """Dead letters of all partitions: look at them, drop them, send them again.
 
-A dead letter is named `partition/id`, as it is shown. Sending one again puts the entry at the end of its partition's
-ingest stream under its own event id, so recipients that had it already do not get it twice.
+Sending one again puts the entry at the end of the queue it was in: an event under its own id, so that recipients who
+had it already do not get it twice; a job with all its attempts before it, under the id by which the provider knows a
+repeat.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from bus.errors import BusDown, Refused
-from bus.keys import Keys
-from bus.queue import LETTER
+from bus.errors import BusDown, BusError, Refused
+from bus.keys import Keys, escape
+from bus.letters import DeadLetter, Selection, letter, parse_name
+from bus.pipe import Arg, Pipe
 from bus.scripts import load
+
+__all__ = ["DeadLetter", "Graveyard", "Selection", "parse_name"]
+
+PAGE: Final = 100
+"""Letters read of a partition at a time: each may hold a whole event."""
+SECOND_CHANCE: Final = 3600.0
+"""Seconds that a job has at least when it is sent again, though its time may be over."""
+TRAIL_TTL: Final = 30 * 86_400
+"""How long a trail is kept that this begins, in seconds."""
+
+Command = tuple[Arg, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A buried entry."""
+class Found:
+    """Letters, newest first; `more`: there are more that were meant."""
 
-    partition: int
-    id: str
-    queue: str
-    entry: str
-    """Id that the entry had in its queue."""
-    reason: str
-    attempts: int
-    fields: dict[bytes, bytes]
-    """The entry as it was; may hold private content, so show it only to who asks for it."""
-
-    @property
-    def name(self) -> str:
-        """What the functions of this module take."""
-        return f"{self.partition}/{self.id}"
-
-    @property
-    def buried_at(self) -> float:
-        """Unix time in seconds, by Redis's clock."""
-        return int(self.id.partition("-")[0]) / 1000
-
-
-def parse_name(name: str, keys: Keys) -> tuple[int, str] | None:
-    """Partition and id of `partition/id`; None when it is not of that form."""
-    partition, slash, letter = name.partition("/")
-    time, _, number = letter.partition("-")
-    digits = (partition, time, number or "0")
-    if not slash or not all(part.isascii() and part.isdigit() and len(part) <= 20 for part in digits):
-        return None
-    return (int(partition), f"{time}-{number or 0}") if int(partition) < keys.partitions else None
+    letters: tuple[DeadLetter, ...]
+    more: bool
 
 
 class Graveyard:
     """The dead letters of an installation. Every method raises `BusDown` or `Refused`."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, redis: Redis | Pipe, keys: Keys) -> None:
         self._redis, self._keys = redis, keys
+
+    # Looking -----------------------------------------------------------------------------------------------------
 
     async def count(self) -> int:
         """How many there are."""
-        counts = await self._each([("XLEN", self._keys.dead(p)) for p in range(self._keys.partitions)])
+        counts = await self._all([("XLEN", self._keys.dead(p)) for p in range(self._keys.partitions)])
         return sum(counts)
 
     async def ls(self, limit: int = 100) -> list[DeadLetter]:
         """The newest ones, newest first."""
-        found = await self._each(
-            [("XREVRANGE", self._keys.dead(p), "+", "-", "COUNT", limit) for p in range(self._keys.partitions)]
-        )
-        letters = [_letter(p, raw) for p, entries in enumerate(found) for raw in entries]
-        letters.sort(key=lambda letter: letter.buried_at, reverse=True)
-        return letters[:limit]
+        return list((await self.find(Selection(), limit)).letters)
+
+    async def find(self, selection: Selection, limit: int = 100) -> Found:
+        """The newest ones of those that are meant."""
+        if selection.names:
+            letters = [await self.get(name) for name in selection.names]
+            meant = _newest_first(one for one in letters if one is not None and selection.has(one))
+        else:
+            meant = _newest_first(await self._search(selection, limit))
+        return Found(tuple(meant[:limit]), len(meant) > limit)
+
+    async def _search(self, selection: Selection, limit: int) -> list[DeadLetter]:
+        """Of each partition more than `limit` where there are so many, else all that are meant."""
+        newest, oldest = selection.span
+        ends = dict.fromkeys(range(self._keys.partitions), newest)
+        meant: dict[int, list[DeadLetter]] = {p: [] for p in ends}
+        while ends:
+            pages = await self._all(
+                [("XREVRANGE", self._keys.dead(p), end, oldest, "COUNT", PAGE) for p, end in ends.items()]
+            )
+            for p, page in zip(tuple(ends), pages, strict=True):
+                meant[p] += [one for raw in page if selection.has(one := _letter(p, raw))]
+                if len(page) < PAGE or len(meant[p]) > limit:
+                    del ends[p]
+                else:
+                    ends[p] = f"({page[-1][0].decode()}"
+        return [one for each in meant.values() for one in each]
 
     async def get(self, name: str) -> DeadLetter | None:
         """One of them."""
         if (place := parse_name(name, self._keys)) is None:
             return None
-        partition, letter = place
-        (found,) = await self._each([("XRANGE", self._keys.dead(partition), letter, letter)])
+        partition, letter_id = place
+        (found,) = await self._all([("XRANGE", self._keys.dead(partition), letter_id, letter_id)])
         return _letter(partition, found[0]) if found else None
+
+    # Doing -------------------------------------------------------------------------------------------------------
 
     async def drop(self, name: str) -> bool:
         """Delete one; False when there is none of that name."""
         if (place := parse_name(name, self._keys)) is None:
             return False
-        partition, letter = place
-        (dropped,) = await self._each([("XDEL", self._keys.dead(partition), letter)])
+        partition, letter_id = place
+        (dropped,) = await self._all([("XDEL", self._keys.dead(partition), letter_id)])
         return bool(dropped)
+
+    async def drop_all(self, letters: Sequence[DeadLetter]) -> list[str]:
+        """Delete these; the names of those that were still there."""
+        dropped = await self._all([("XDEL", self._keys.dead(one.partition), one.id) for one in letters])
+        return [one.name for one, was_there in zip(letters, dropped, strict=True) if was_there]
 
     async def replay(self, name: str) -> str | None:
         """Send one again and take it off the list; the id of its new entry, None when there is none of that name."""
-        if (place := parse_name(name, self._keys)) is None:
+        found = await self.get(name)
+        if found is None:
             return None
-        partition, letter = place
-        keys = (self._keys.dead(partition), self._keys.events(partition))
-        (entry,) = await self._each([("EVAL", load("replay").text, 2, *keys, letter)])
+        (entry,) = await self._all([self._again(found)])
         return None if entry is None else str(entry.decode())
 
-    async def _each(self, commands: Sequence[Sequence[str | int]]) -> list[Any]:
+    async def replay_all(self, letters: Sequence[DeadLetter]) -> list[str]:
+        """Send these again; the names of those that were. One of which nothing was kept stays where it is."""
+        replies = await self._ask([self._again(one) for one in letters])
+        for reply in replies:
+            if isinstance(reply, BusError) and not (isinstance(reply, Refused) and reply.code == "EMPTY"):
+                raise reply
+        return [one.name for one, reply in zip(letters, replies, strict=True) if isinstance(reply, bytes)]
+
+    def _again(self, found: DeadLetter) -> Command:
+        keys, p = self._keys, found.partition
+        dead = keys.dead(p)
+        if channel := found.channel:
+            about = found.about
+            trail = keys.trail(about.get("user", ""))
+            args = (found.id, channel, int(SECOND_CHANCE * 1000), escape(about.get("event", "")), TRAIL_TTL)
+            return _script("replay_job", (dead, keys.jobs(p, channel), trail), args)
+        if found.queue == "timers":
+            return _script("replay_timer", (dead, keys.timers(p)), (found.id,))
+        return _script("replay", (dead, keys.bulk(p) if found.queue == "bulk" else keys.events(p)), (found.id,))
+
+    # Redis -------------------------------------------------------------------------------------------------------
+
+    async def _all(self, commands: Sequence[Command]) -> list[Any]:
+        replies = await self._ask(commands)
+        for reply in replies:
+            if isinstance(reply, BusError):
+                raise reply
+        return replies
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies, a `BusError` in the place of each failure."""
+        if isinstance(self._redis, Pipe):
+            return await self._redis.asks(commands)
         pipeline = self._redis.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
         try:
-            return list(await pipeline.execute())
-        except ResponseError as error:
-            raise Refused(str(error)) from None
+            replies = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
             raise BusDown(f"Redis does not answer: {error}") from None
+        return [Refused(str(reply)) if isinstance(reply, ResponseError) else reply for reply in replies]
+
+
+def _script(name: str, keys: Sequence[str], args: Sequence[Arg]) -> Command:
+    # By its text: these are few, and not every connection has the scripts loaded.
+    return "EVAL", load(name).text, len(keys), *keys, *args
 
 
 def _letter(partition: int, raw: Any) -> DeadLetter:
-    letter, fields = raw
-    own = dict(fields)
-    queue, entry, reason, attempts = (own.pop(name, b"") for name in LETTER)
-    return DeadLetter(
-        partition=partition,
-        id=letter.decode(),
-        queue=queue.decode(),
-        entry=entry.decode(),
-        reason=reason.decode(errors="replace"),
-        attempts=int(attempts or 0),
-        fields=own,
-    )
+    letter_id, fields = raw
+    pairs = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+    return letter(partition, letter_id, pairs)
+
+
+def _newest_first(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    return sorted(letters, key=lambda one: one.age, reverse=True)

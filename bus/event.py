@@ -239,7 +239,7 @@ class _Reader:
         value = self.take(name)
         if value is None:
             return None
-        moment = _rfc3339(value)
+        moment = rfc3339(value)
         if moment is None:
             self.fault(f"/{name}", "must be an RFC 3339 date and time with an offset")
         return moment
@@ -250,7 +250,8 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def _rfc3339(value: object) -> float | None:
+def rfc3339(value: object) -> float | None:
+    """A date and time with an offset (RFC 3339) as Unix time in seconds; None where it is none."""
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         return None
     try:

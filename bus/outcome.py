@@ -92,15 +92,5 @@ class Deferred:
 
 
 Outcome = (
-    Done
-    | Retry
-    | Throttled
-    | Gone
-    | Rejected
-    | Misconfigured
-    | Expired
-    | Unavailable
-    | Cancelled
-    | Skipped
-    | Deferred
+    Done | Retry | Throttled | Gone | Rejected | Misconfigured | Expired | Unavailable | Cancelled | Skipped | Deferred
 )

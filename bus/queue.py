@@ -9,14 +9,13 @@ from typing import Final, Protocol
 from bus.errors import BusError, Refused
 from bus.keys import Keys
 from bus.lease import Fenced, Lease
+from bus.letters import LETTER
 from bus.outcome import Outcome
 from bus.pipe import Arg, Call, Pipe, Reply
 from bus.policy import Defer, RetryPolicy
 from bus.settlement import Acked, Buried, Settled, Step, settle
 
 GROUP: Final = "fanout"
-LETTER: Final = (b"queue", b"entry", b"reason", b"attempts")
-"""Fields that bury.lua puts before those of the entry, which may have none of these names."""
 KEPT_FIELDS: Final = 100
 KEPT_BYTES: Final = 131_072
 """What is kept of an entry that is buried: nothing that could be replayed is larger."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from bus.clock import SystemClock
 from bus.errors import BusError
-from bus.settings import BadSetting
+from bus.settings import BadSetting, read
 from tocsin import version_text
 from tocsin.folder import Folder
 from tocsin.settings import CliSettings, environment, load, load_gateway
@@ -148,6 +148,21 @@ def _dead(context: Context) -> int:
     return asyncio.run(run(context.arguments, context.settings, url, context.show))
 
 
+def _keys(context: Context) -> int:
+    from tocsin.newkeys import NewKeys
+
+    keys = NewKeys.make()
+    return context.show(keys.as_dict(), keys.as_toml())
+
+
+def _rekey(context: Context) -> int:
+    from tocsin.looking import system_settings
+    from tocsin.rekey import run, to_stderr
+
+    settings = system_settings(context.folder, context.environ)
+    return asyncio.run(run(settings, SystemClock(), context.show, to_stderr))
+
+
 def _partitions(context: Context) -> int:
     from tocsin.looking import as_rows, partition_lines, partitions
 
@@ -170,6 +185,15 @@ def _redis_cli(context: Context) -> int:
     url = redis_url(context.settings, context.folder, context.environ)
     become_redis_cli(url, context.arguments.rest, context.environ)
     return 0
+
+
+def _template(context: Context) -> int:
+    from fanout.deliver.settings import DeliverSettings
+    from tocsin.settings import read_checked
+    from tocsin.templates import run
+
+    configured = read(DeliverSettings, read_checked(context.environ), context.environ, table="deliver").templates
+    return run(context.arguments, configured, context.show)
 
 
 def _version(context: Context) -> int:
@@ -243,6 +267,9 @@ def _add_tools(add: Add) -> None:
     token.add_argument("--topics", action="append", default=[], metavar="A,B", help="topics that it opens; repeatable")
 
     _add_dead(add("dead", _dead, "look at buried events, drop them, or send them again"))
+    _add_template(add("template", _template, "list templates, see what one makes of an event, or try them all"))
+    add("keys", _keys, "print new keys for a settings file: directory, index, Web Push")
+    add("rekey", _rekey, "encrypt contacts and push targets anew, with the first of directory_keys")
     partitions = add("partitions", _partitions, "list the partitions' streams, to XADD by hand")
     partitions.add_argument("name", nargs="*", help="users, topics or ordering keys: only their partitions")
     add("settings", _settings, "show the settings of every role, secrets masked")
@@ -253,7 +280,26 @@ def _add_tools(add: Add) -> None:
 def _add_dead(dead: argparse.ArgumentParser) -> None:
     dead.add_argument("action", choices=("ls", "show", "drop", "replay"))
     dead.add_argument("letters", nargs="*", metavar="ID", help="as `ls` prints them: partition/id")
-    dead.add_argument("--limit", type=_number(1, 100_000), default=100, help="for ls: how many, newest first (100)")
+    dead.add_argument("--limit", type=_number(1, 100_000), default=100, help="how many, newest first (100)")
+    dead.add_argument("--channel", help="only jobs of this channel: push, email, sms, webhook")
+    dead.add_argument("--queue", help="only of this queue: events, bulk, timers")
+    dead.add_argument("--reason", metavar="TEXT", help="only those whose reason contains this")
+    dead.add_argument("--since", metavar="WHEN", help="only those buried since: 2h, 7d, or 2026-11-23T08:00:00Z")
+    dead.add_argument("--until", metavar="WHEN", help="only those buried until")
+    dead.add_argument("--dry-run", action="store_true", help="for drop, replay: only say which it would be")
+
+
+def _add_template(template: argparse.ArgumentParser) -> None:
+    template.add_argument("action", choices=("ls", "render", "test"))
+    template.add_argument("name", nargs="?", help="of render: which template")
+    template.add_argument(
+        "--channel", choices=("email", "push", "sms", "live"), default="email", help="(default email)"
+    )
+    template.add_argument("--locale", default="", help="such as pt-BR (default: that of everyone)")
+    template.add_argument(
+        "--data", metavar="JSON|FILE", help="an event or a sample (default: the template's first sample)"
+    )
+    template.add_argument("--folder", metavar="DIR", help="of the templates (default: the setting of [deliver])")
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:

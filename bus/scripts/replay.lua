@@ -1,12 +1,12 @@
--- Put a dead letter back at the end of its partition's ingest stream.
+-- Put a dead letter back at the end of the stream it was in.
 --
--- KEYS  1 dead, 2 events
+-- KEYS  1 dead, 2 stream
 -- ARGV  1 id of the dead letter
 -- Returns  the entry's new id, or nil when there is no such dead letter
 -- Atomic because a crash between the two would lose the entry or send it twice.
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not found then return false end
-if #found[2] <= 8 then return redis.error_reply('ERR nothing was kept of that entry') end
+if #found[2] <= 8 then return redis.error_reply('EMPTY nothing was kept of that entry') end
 -- The first eight are the four fields of bury.lua; the rest is the entry as it was.
 local fields = {unpack(found[2], 9)}
 local named = false

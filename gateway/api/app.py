@@ -19,10 +19,13 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bus.clock import Clock
+from bus.dead import Graveyard
 from bus.keys import Keys
 from bus.pipe import Pipe
 from gateway.api import events
+from gateway.api.callbacks import Callbacks
 from gateway.api.claims import Authenticate
+from gateway.api.dead import Dead
 from gateway.api.events import Events
 from gateway.api.keys import ApiKeys
 from gateway.api.openapi import Documents
@@ -84,6 +87,8 @@ def routes(parts: ApiParts) -> list[BaseRoute]:
         *Users(parts.people, parts.forgetting, ApiKeys(settings.api_keys)).routes(),
         *Members(parts.people.followers, ApiKeys(settings.api_keys)).routes(),
         Unsubscribing(parts.people).route(),
+        Callbacks(settings, parts.pipe, parts.keys).route(),
+        *Dead(Graveyard(parts.pipe, parts.keys), ApiKeys(settings.api_keys)).routes(),
         tickets.route(),
         Route("/healthz", ops.healthz),
         Route("/readyz", ops.readyz),

@@ -10,7 +10,16 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api import cloudevents, described, me_document, people_document, schemas, tracking
+from gateway.api import (
+    callbacks_document,
+    cloudevents,
+    dead_document,
+    described,
+    me_document,
+    people_document,
+    schemas,
+    tracking,
+)
 from gateway.api.idempotency import HEADER, MAX_KEY
 from gateway.api.problem import Kind
 from gateway.api.schemas import Json, ref
@@ -128,6 +137,8 @@ def openapi(settings: GatewaySettings) -> Json:
             "/v1/events": {"post": _post_events(settings)},
             **_event_paths(),
             **people_document.paths(),
+            **callbacks_document.paths(),
+            **dead_document.paths(),
             "/v1/ticket": {"post": _post_ticket()},
             **me_document.paths(),
             "/healthz": _get("Alive"),
@@ -149,6 +160,7 @@ def openapi(settings: GatewaySettings) -> Json:
                 "Withdrawn": schemas.withdrawn(),
                 "Problem": schemas.problem(),
                 **people_document.schemas(),
+                **dead_document.schemas(),
             },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},

@@ -11,9 +11,11 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bus.connect import client
-from bus.dead import Graveyard, parse_name
+from bus.dead import Graveyard
 from bus.errors import BusDown, Refused
-from bus.keys import Keys
+from bus.keys import Keys, escape
+from bus.letters import Selection
+from tests.conftest import open_pipe
 from tocsin.embedded import EmbeddedRedis
 
 
@@ -66,9 +68,94 @@ async def test_a_name_that_is_none_names_nothing(redis: Redis, keys: Keys, name:
         assert (await graves.get(name), await graves.drop(name), await graves.replay(name)) == (None, False, None)
 
 
-def test_names_are_read_back(keys: Keys) -> None:
-    assert parse_name("3/12-4", keys) == (3, "12-4")
-    assert parse_name("3/12", keys) == (3, "12-0")
+async def bury_job(redis: Redis, keys: Keys, number: int, channel: str = "email", **more: Any) -> str:
+    """A job of alice's that was given up."""
+    p = keys.partition("alice")
+    fields = {"queue": f"jobs:{channel}", "entry": f"{number}-0", "reason": "timeout", "attempts": 8}
+    job = {"id": f"d{number}", "e": f"4.shop/e{number}", "u": "alice", "n": 8, "x2": 0, "w": "timeout"} | more
+    await redis.xadd(keys.dead(p), fields | job, id=f"{number}-0")
+    return f"{p}/{number}-0"
+
+
+async def test_those_that_are_meant_are_found_among_many(redis: Redis, keys: Keys) -> None:
+    async with asyncio.timeout(20):
+        graves = Graveyard(redis, keys)
+        for number in range(1, 301):
+            await bury(redis, keys, number % 2, number)
+        job = await bury_job(redis, keys, 1_000)
+        assert [letter.name for letter in (await graves.find(Selection("jobs:email"))).letters] == [job]
+        found = await graves.find(Selection(reason="reason 1", until=0.199), 1_000)
+        assert len(found.letters) == 111
+        assert not found.more
+        assert [letter.entry for letter in found.letters[:2]] == ["199-0", "198-0"]
+        some = await graves.find(Selection(since=0.1, until=0.25), 10)
+        assert (len(some.letters), some.letters[0].entry, some.more) == (10, "250-0", True)
+        named = await graves.find(Selection(names=("0/2-0", "1/3-0", "1/4-0", "nonsense"), reason="reason 3"))
+        assert [letter.entry for letter in named.letters] == ["3-0"]
+
+
+async def test_a_job_is_sent_again_with_all_its_attempts_and_some_time(redis: Redis, keys: Keys) -> None:
+    async with asyncio.timeout(10):
+        graves = Graveyard(redis, keys)
+        for number, expires in ((1, 0), (2, 5), (3, 4_000_000_000_000)):
+            await bury_job(redis, keys, number, x2=expires)
+        found = await graves.find(Selection("jobs:email"))
+        assert sorted(await graves.replay_all(found.letters)) == sorted(one.name for one in found.letters)
+        assert await graves.replay_all(found.letters) == []
+        p = keys.partition("alice")
+        jobs = [fields for _, fields in await redis.xrange(keys.jobs(p, "email"))]
+        assert [(job[b"id"], job[b"n"], job[b"w"]) for job in jobs] == [
+            (f"d{n}".encode(), b"0", b"") for n in (3, 2, 1)
+        ]
+        never, given, own = (int(job[b"x2"]) for job in reversed(jobs))
+        assert (never, own) == (0, 4_000_000_000_000)
+        now = int((await redis.time())[0])
+        assert 3_590 < given / 1_000 - now < 3_610
+        told = [fields for _, fields in await redis.xrange(keys.trail("alice"))]
+        assert {(one[b"k"], one[b"c"], one[b"r"]) for one in told} == {(b"queued", b"email", b"sent again by hand")}
+        assert told[0][b"e"] == escape("4.shop/e3").encode()
+        assert await redis.ttl(keys.trail("alice")) > 0
+        assert await graves.count() == 0
+
+
+async def test_what_was_buried_goes_back_to_the_queue_it_was_in(redis: Redis, keys: Keys) -> None:
+    async with asyncio.timeout(10):
+        graves = Graveyard(redis, keys)
+        own = {"entry": "1-0", "reason": "x", "attempts": 1}
+        for queue, fields in (("events", {"e": "{}"}), ("bulk", {"k": "follow"}), ("timers", {"t": "step\nx\ny\n1"})):
+            await redis.xadd(keys.dead(2), {"queue": queue} | own | fields)
+        empty = await redis.xadd(keys.dead(2), {"queue": "events"} | own)
+        found = await graves.find(Selection())
+        assert len(await graves.replay_all(found.letters)) == 3
+        assert (await redis.xlen(keys.events(2)), await redis.xlen(keys.bulk(2))) == (1, 1)
+        assert await redis.zrange(keys.timers(2), 0, -1) == [b"step\nx\ny\n1"]
+        (left,) = (await graves.find(Selection())).letters
+        assert left.id == empty.decode()
+        with pytest.raises(Refused, match="nothing was kept"):
+            await graves.replay(left.name)
+
+
+async def test_those_that_are_meant_are_dropped(redis: Redis, keys: Keys) -> None:
+    async with asyncio.timeout(10):
+        graves = Graveyard(redis, keys)
+        kept = await bury(redis, keys, 1, 1)
+        for number in (2, 3):
+            await bury_job(redis, keys, number)
+        found = await graves.find(Selection("jobs:email"))
+        assert len(await graves.drop_all(found.letters)) == 2
+        assert await graves.drop_all(found.letters) == []
+        assert [letter.name for letter in await graves.ls()] == [kept]
+
+
+async def test_they_are_reached_by_a_pipe_too(redis: Redis, redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        graves = Graveyard(pipe, keys)
+        name = await bury_job(redis, keys, 1)
+        assert await graves.replay(name) is not None
+        assert await graves.replay(name) is None
+        await redis.set(keys.dead(0), "x")
+        with pytest.raises(Refused, match="WRONGTYPE"):
+            await graves.find(Selection())
 
 
 async def test_what_redis_says_is_an_error_of_the_bus(redis: Redis, keys: Keys) -> None:

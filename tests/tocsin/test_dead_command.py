@@ -87,3 +87,69 @@ def test_a_name_is_needed_and_must_be_there(capsys: pytest.CaptureFixture[str], 
         code, _, err = run(capsys, action, name)
         assert code == FAILED
         assert name in err
+
+
+@pytest.fixture
+def jobs(redis_server: EmbeddedRedis, keys: Keys, _installation: None) -> list[str]:
+    """Names of two jobs that were buried in partition 3, oldest first."""
+    with Redis.from_url(redis_server.url) as redis:
+        buried = {"queue": "jobs:email", "entry": "5-0", "reason": "451 try later", "attempts": "8"}
+        made = [redis.xadd(keys.dead(3), {**buried, "id": f"d{n}", "e": "4.shop/e", "u": "alice"}) for n in (1, 2)]
+    return [f"3/{name.decode()}" for name in made]
+
+
+def test_ls_shows_those_that_are_meant(capsys: pytest.CaptureFixture[str], letter: str, jobs: list[str]) -> None:
+    _, out, _ = run(capsys, "ls", "--channel", "email")
+    assert [line.split()[0] for line in out.splitlines()] == jobs[::-1]
+    assert "email: 451 try later" in out
+    (shown, _) = json.loads(run(capsys, "ls", "--reason", "TRY LATER", "--since", "1h", "--json")[1])
+    assert (shown["delivery"], shown["event"], shown["user"]) == ("d2", "4.shop/e", "alice")
+    assert run(capsys, "ls", "--until", "2020-01-01T00:00:00Z")[1] == "nothing is buried\n"
+    assert run(capsys, "ls", "--queue", "events")[1].startswith(letter)
+    assert "… and older ones: --limit" in run(capsys, "ls", "--channel", "email", "--limit", "1")[1]
+
+
+def test_a_selection_is_first_tried_and_then_sent_again(
+    capsys: pytest.CaptureFixture[str], letter: str, jobs: list[str], redis_server: EmbeddedRedis, keys: Keys
+) -> None:
+    tried = run(capsys, "replay", "--channel", "email", "--dry-run")[1].splitlines()
+    assert tried[-1] == "2 would be sent again"
+    said = json.loads(run(capsys, "replay", *jobs, "--dry-run", "--json")[1])
+    assert said == {"action": "replay", "dry_run": True, "letters": jobs[::-1], "more": False}
+    one = run(capsys, "replay", "--channel", "email", "--limit", "1")[1]
+    assert one == "1 sent again\nmore are meant than --limit lets; repeat it for the rest\n"
+    assert json.loads(run(capsys, "replay", "--channel", "email", "--json")[1])["letters"] == jobs[:1]
+    with Redis.from_url(redis_server.url) as redis:
+        assert redis.xlen(keys.jobs(3, "email")) == 2
+        assert redis.xlen(keys.dead(3)) == 1
+
+
+def test_a_selection_is_dropped(capsys: pytest.CaptureFixture[str], letter: str, jobs: list[str]) -> None:
+    assert run(capsys, "drop", "--reason", "451")[1] == "2 dropped\n"
+    assert run(capsys, "ls")[1].startswith(letter)
+    nothing = run(capsys, "drop", "--reason", "451")
+    assert nothing == (0, "0 dropped\n", "")
+
+
+def test_what_nothing_was_kept_of_stays(
+    capsys: pytest.CaptureFixture[str], jobs: list[str], redis_server: EmbeddedRedis, keys: Keys
+) -> None:
+    with Redis.from_url(redis_server.url) as redis:
+        redis.xadd(keys.dead(4), {**BURIED, "queue": "jobs:email"})
+    out = run(capsys, "replay", "--channel", "email")[1]
+    assert out == "2 sent again\n1 stayed: nothing was kept of them, or they were gone already\n"
+
+
+@pytest.mark.usefixtures("_installation")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--channel", "pigeon"], "--channel must be one of push"),
+        (["--since", "yesterday"], "--since must be an RFC 3339"),
+        ([], "--channel, --queue, --reason, --since or --until"),
+    ],
+)
+def test_a_wrong_selection_does_nothing(capsys: pytest.CaptureFixture[str], options: list[str], says: str) -> None:
+    code, _, err = run(capsys, "replay", *options)
+    assert code == USAGE
+    assert says in err
