@@ -107,7 +107,7 @@ test("a page that is shown again does not wait any longer", async () => {
 test("calls: publish, rpc, history, presence", async () => {
   server.answers.publish = () => ({});
   server.answers.rpc = ({ data }) => ({ data: { got: data } });
-  server.answers.history = () => ({ publications: [{ offset: 1, data: 1 }], epoch: "e", offset: 1 });
+  server.answers.history = () => ({ publications: [{ offset: 1, data: 1 }, { offset: 2, data: { type: "tocsin.state" } }], epoch: "e", offset: 1 });
   server.answers.presence = () => ({ presence: { c1: { user: "bob", client: "c1" } } });
   create().connect();
   await client.publish("a:b", { x: 1 });

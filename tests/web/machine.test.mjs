@@ -473,3 +473,18 @@ test("a message without an answer takes no id, and is lost without a connection"
   connected();
   assert.deepEqual(commands(feed({ on: "tell", data: 1 })), [{ send: { data: 1 } }]);
 });
+
+test("what is withdrawn from a topic is told by its offset, and only the server can tell", () => {
+  feed({ on: "subscribe", topic: "a:b", needsToken: false });
+  connected();
+  const told = { type: "tocsin.state", data: { withdrawn: [1, 2] } };
+  hear({ id: 2, subscribe: { recoverable: true, epoch: "e", offset: 2 } });
+  const word = hear({ push: { channel: "a:b", pub: { offset: 3, data: told } } });
+  assert.deepEqual(emitted(word, "withdrawn"), [{ topic: "a:b", offset: 1, epoch: "e" }, { topic: "a:b", offset: 2, epoch: "e" }]);
+  assert.deepEqual(emitted(word, "publication"), []);
+  const forged = hear({ push: { channel: "a:b", pub: { offset: 4, data: told, info: { user: "eve", client: "c" } } } });
+  assert.deepEqual([emitted(forged, "withdrawn"), emitted(forged, "publication").length], [[], 1]);
+  for (const [offset, data] of [[5, 7], [6, { withdrawn: "all" }]]) {
+    assert.deepEqual(emitted(hear({ push: { channel: "a:b", pub: { offset, data: { type: "tocsin.state", data } } } }), "withdrawn"), []);
+  }
+});

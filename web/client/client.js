@@ -15,6 +15,7 @@ import { firstThatWorks } from "./fallback.js";
 import { Inbox } from "./inbox.js";
 import { Machine } from "./machine.js";
 import { devicesBy, followsBy, preferencesBy } from "./personal.js";
+import { tells } from "./protocol.js";
 import { sse } from "./sse.js";
 import { websocket } from "./websocket.js";
 
@@ -188,7 +189,7 @@ export class Tocsin extends Emitter {
    */
   async history(topic, page = {}) {
     const { publications = [], epoch = "", offset = 0 } = /** @type {any} */ (await this.#call("history", { channel: topic, limit: 100, ...page }));
-    return { publications, epoch, offset };
+    return { publications: publications.filter((/** @type {any} */ publication) => !tells(publication)), epoch, offset };
   }
 
   /**

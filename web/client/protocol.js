@@ -109,3 +109,12 @@ function parse(line) {
 export function isObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
+
+/**
+ * Whether a publication is the server's word on what became of others, and nothing to show. A client that is allowed to
+ * publish cannot forge one: what it says comes with who it is.
+ * @param {Publication} publication
+ */
+export function tells({ data, info }) {
+  return info === undefined && isObject(data) && data.type === "tocsin.state";
+}

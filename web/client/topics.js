@@ -2,7 +2,7 @@
 
 import { fullJitter } from "./backoff.js";
 import * as codes from "./codes.js";
-import { isObject } from "./protocol.js";
+import { isObject, tells } from "./protocol.js";
 import { Subscription } from "./subscription.js";
 import { CALL_MS, CONNECT_MS, REFRESH_RETRY_MS, due, renewal } from "./times.js";
 
@@ -227,7 +227,7 @@ export class Topics {
     this.#effects.emit("subscribed", { topic, arrival });
     for (const publication of fresh) this.#deliver(subscription, publication, true);
     if (arrival === "first") return;
-    const count = fresh.filter(({ data, removed }) => !removed && !tells(data)).length;
+    const count = fresh.filter((publication) => !publication.removed && !tells(publication)).length;
     const { epoch, offset } = subscription;
     this.#effects.emit(arrival === "recovered" ? "recovered" : "resync", { topic, count, epoch, offset });
   }
@@ -237,21 +237,27 @@ export class Topics {
    * @param {Publication} publication
    * @param {boolean} recovered
    */
-  #deliver({ topic, epoch }, { data, info, offset = 0, removed }, recovered) {
+  #deliver({ topic, epoch }, publication, recovered) {
+    const { data, info, offset = 0, removed } = publication;
+    const own = this.#own.has(topic);
     if (removed) return this.#effects.emit("withdrawn", { topic, offset, epoch });
-    const event = this.#own.has(topic) ? (tells(data) ? "told" : "inbox") : "publication";
+    if (tells(publication) && !own) return this.#takenBack(topic, epoch, data);
+    const event = own ? (tells(publication) ? "told" : "inbox") : "publication";
     this.#effects.emit(event, { topic, data, info: info ?? null, offset, epoch, recovered });
+  }
+
+  /**
+   * What a topic tells of itself.
+   * @param {string} topic
+   * @param {string} epoch
+   * @param {any} told
+   */
+  #takenBack(topic, epoch, told) {
+    const offsets = isObject(told.data) && Array.isArray(told.data.withdrawn) ? told.data.withdrawn : [];
+    for (const offset of offsets) this.#effects.emit("withdrawn", { topic, offset: Number(offset), epoch });
   }
 
   #all() {
     return [...this.#asked.values(), ...this.#own.values()];
   }
-}
-
-/**
- * Whether a publication is no notification, but tells what became of others.
- * @param {unknown} data
- */
-function tells(data) {
-  return isObject(data) && data.type === "tocsin.state";
 }
