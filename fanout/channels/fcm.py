@@ -19,6 +19,8 @@ from fanout.channels.table import Table
 BASE_URL: Final = "https://fcm.googleapis.com"
 TIMEOUT: Final = 20.0
 """Seconds; Google asks for ten or more."""
+CONNECTIONS: Final = 256
+"""Unless the settings say otherwise: one for each push that a worker has under way at most."""
 KNOWN: Final = ("service_account", "service_account_file", "project", "base_url", "token_uri", "timeout", "connections")
 
 
@@ -43,7 +45,7 @@ class Fcm:
         http = Http(
             allow_private=True,
             timeout=given.number("timeout", TIMEOUT, 1, 60),
-            connections=given.whole("connections", 100, 1, 1_000),
+            connections=given.whole("connections", CONNECTIONS, 1, 1_000),
         )
         base = given.text("base_url", BASE_URL).rstrip("/")
         if not base.startswith(("https://", "http://")):

@@ -20,6 +20,8 @@ from fanout.channels.vapid import Vapid
 from fanout.channels.webpush_wire import HOSTS, LOOPBACK, content, headers, service_of, verdict
 
 TIMEOUT: Final = 20.0
+CONNECTIONS: Final = 256
+"""Unless the settings say otherwise: one for each push that a worker has under way at most."""
 KNOWN: Final = ("vapid_key", "subject", "hosts", "timeout", "connections")
 
 
@@ -42,7 +44,7 @@ class WebPush:
         http = Http1Client(
             allow_private=allow_private,
             timeout=given.number("timeout", TIMEOUT, 1, 60),
-            connections=given.whole("connections", 100, 1, 1_000),
+            connections=given.whole("connections", CONNECTIONS, 1, 1_000),
         )
         known = (*HOSTS, *LOOPBACK) if allow_private else HOSTS
         return cls(name, http, clock, vapid, given.texts("hosts", known), https_only=not allow_private)
