@@ -52,7 +52,8 @@ def run(folder: Folder, environ: Mapping[str, str], options: DevOptions) -> int:
         else:
             settings = replace(settings, redis_url=redis.url)
         smtp = free_port() if find_spec("aiosmtpd") else 0
-        file = dev_file(read_checked(environ), _page(settings), smtp, str(TEMPLATES) if TEMPLATES.is_dir() else "")
+        templates = str(TEMPLATES) if TEMPLATES.is_dir() else ""
+        file = dev_file(read_checked(environ), _page(settings), smtp, templates, folder.keys().as_dict())
         folder.config.write_text(to_toml(file))
         settings = replace(settings, token_secret=signing_secret(settings, folder))
         running = Running(

@@ -48,14 +48,23 @@ CATEGORIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "news": {"title": "News", "digest": {"email": {"window": 30, "max": 20}}, "off": ["sms"]},
 }
 """One as usual, one that nobody can turn off and that must be read, one whose e-mail is gathered."""
+SUBJECT: Final = "mailto:dev@localhost.invalid"
+"""Whom the operator of a push service would ask about what a development system sends."""
 MAILBOX_HOST: Final = "127.0.0.1"
 ROLES: Final = ("gateway", "fanout", "deliver")
 
 
-def dev_file(file: Mapping[str, Any], page: str = "", mailbox: int = 0, templates: str = "") -> dict[str, Any]:
+def dev_file(
+    file: Mapping[str, Any],
+    page: str = "",
+    mailbox: int = 0,
+    templates: str = "",
+    keys: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """The settings file of a development system, made from the user's own.
 
-    `page`: where it will be reached; `mailbox`: port of the development mailbox, 0 for none; `templates`: a folder.
+    `page`: where it will be reached; `mailbox`: port of the development mailbox, 0 for none; `templates`: a folder;
+    `keys`: as `tocsin keys --json` prints them.
     """
     own = dict(file)
     tables = {role: dict(own.pop(role, {})) for role in ROLES}
@@ -73,7 +82,17 @@ def dev_file(file: Mapping[str, Any], page: str = "", mailbox: int = 0, template
     post = {"host": MAILBOX_HOST, "port": mailbox, "tls": "none", "from": "Tocsin <tocsin@localhost>"}
     _leave(own, tables["deliver"], "email", {"mailbox": post} if mailbox else "")
     people = {"categories": {name: dict(category) for name, category in CATEGORIES.items()}, "ladder": list(LADDER)}
+    if keys is not None:
+        people |= {"directory_keys": [keys["directory_key"]], "directory_index_key": keys["directory_index_key"]}
+        _add_push(own, tables, keys)
     return {**people, **own, "namespaces": rules, **tables}
+
+
+def _add_push(own: Mapping[str, Any], tables: Mapping[str, dict[str, Any]], keys: Mapping[str, str]) -> None:
+    """Both halves of the key, or none: browsers subscribe with the one and are written to with the other."""
+    if not any("webpush" in table or "webpush_public_key" in table for table in (own, *tables.values())):
+        tables["gateway"]["webpush_public_key"] = keys["webpush_public_key"]
+        tables["deliver"]["webpush"] = {"dev": {"vapid_key": keys["vapid_key"], "subject": SUBJECT}}
 
 
 def _leave(own: Mapping[str, Any], table: dict[str, Any], name: str, value: Any) -> None:

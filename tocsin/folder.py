@@ -9,13 +9,14 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Final
 
 from gateway.settings import GatewaySettings
+from tocsin.newkeys import NewKeys
 from tocsin.trouble import CONFIG, Trouble
 
 MIN_SECRET: Final = 32
@@ -41,7 +42,6 @@ class Folder:
         self.path = path
         self.redis = path / "redis"
         self.config = path / "dev.toml"
-        self._secret = path / "secret"
         self._lock = path / "lock"
         self._running = path / "running.json"
 
@@ -92,16 +92,24 @@ class Folder:
 
     def secret(self) -> str:
         """The development secret: made at first use, readable by its owner only."""
+        return self._kept("secret", lambda: secrets.token_urlsafe(48)).strip()
+
+    def keys(self) -> NewKeys:
+        """The directory's and Web Push keys: made at first use, readable by their owner only."""
+        return NewKeys.read(json.loads(self._kept("keys.json", lambda: json.dumps(NewKeys.make().as_dict(), indent=2))))
+
+    def _kept(self, name: str, make: Callable[[], str]) -> str:
         self.make()
-        if not self._secret.exists():
+        path = self.path / name
+        if not path.exists():
             # Written beside it and linked into place, so that nobody ever reads half a secret or replaces one.
-            draft = self.path / f"secret.{os.getpid()}"
+            draft = self.path / f"{name}.{os.getpid()}"
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(48) + "\n")
+                file.write(make() + "\n")
             with suppress(FileExistsError):
-                os.link(draft, self._secret)
+                os.link(draft, path)
             draft.unlink()
-        return self._secret.read_text().strip()
+        return path.read_text()
 
 
 def signing_secret(settings: GatewaySettings, folder: Folder) -> str:

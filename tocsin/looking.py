@@ -10,9 +10,10 @@ from typing import Any
 from bus.keys import Keys
 from bus.partition import balanced_tags
 from bus.settings import read, shown
+from gateway.settings import GatewaySettings
 from tocsin.embedded import find_client
 from tocsin.folder import Folder
-from tocsin.settings import ROLES, CliSettings, names_redis, read_checked
+from tocsin.settings import ROLES, CliSettings, load_gateway, names_redis, read_checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,14 @@ def all_settings(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The settings of every role as it would read them, secrets masked. Raises `BadSetting`."""
     file = read_checked(environ)
     return {role: shown(read(kind, file, environ, table=role)) for role, kind in ROLES.items()}
+
+
+def system_settings(folder: Folder, environ: Mapping[str, str]) -> GatewaySettings:
+    """The gateway's settings: as it would read them, or as this folder's running `tocsin dev` has it read them."""
+    running = folder.running()
+    if running and "TOCSIN_CONFIG" not in environ and not names_redis(environ):
+        environ = {**environ, "TOCSIN_CONFIG": running.config, "TOCSIN_REDIS_URL": running.redis_url}
+    return load_gateway(environ)
 
 
 def redis_url(settings: CliSettings, folder: Folder, environ: Mapping[str, str]) -> str:

@@ -70,3 +70,20 @@ def test_mail_goes_to_the_mailbox_of_this_machine_unless_the_file_says_otherwise
     assert dev_file({"deliver": own}, mailbox=4025, templates="/somewhere")["deliver"]["email"] == own["email"]
     assert dev_file({"deliver": own}, mailbox=4025, templates="/somewhere")["deliver"]["templates"] == "mine"
     assert "email" not in dev_file({})["deliver"]
+
+
+KEYS = {"directory_key": "k:d", "directory_index_key": "i", "vapid_key": "private", "webpush_public_key": "public"}
+
+
+def test_keys_are_for_every_role_and_push_has_both_halves() -> None:
+    made = dev_file({}, keys=KEYS)
+    assert (made["directory_keys"], made["directory_index_key"]) == (["k:d"], "i")
+    assert made["gateway"]["webpush_public_key"] == "public"
+    assert made["deliver"]["webpush"]["dev"]["vapid_key"] == "private"
+    assert "directory_keys" not in dev_file({})
+
+
+def test_own_keys_stand() -> None:
+    made = dev_file({"directory_keys": ["own:d"], "gateway": {"webpush_public_key": "own"}}, keys=KEYS)
+    assert (made["directory_keys"], made["gateway"]["webpush_public_key"]) == (["own:d"], "own")
+    assert "webpush" not in made["deliver"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bus.people.vault import vault_of
 from tocsin.folder import Folder, Running
 from tocsin.trouble import Trouble
 
@@ -25,6 +26,13 @@ def test_the_secret_is_made_once_and_is_its_owners_alone(folder: Folder) -> None
     assert stat.S_IMODE((folder.path / "secret").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
     assert sorted(p.name for p in folder.path.iterdir()) == ["secret"]
+
+
+def test_keys_are_made_once_too(folder: Folder) -> None:
+    keys = folder.keys()
+    assert folder.keys() == keys
+    assert vault_of([keys.directory_key], keys.directory_index_key) is not None
+    assert stat.S_IMODE((folder.path / "keys.json").stat().st_mode) == 0o600
 
 
 def test_nothing_runs_on_a_folder_that_is_not_there(folder: Folder) -> None:
