@@ -123,12 +123,12 @@ end
 
 local function keep(name, offset)
   given[#given + 1] = name
-  given[#given + 1] = string.format('%.0f', offset)
+  given[#given + 1] = offset
 end
 
--- Offset and epoch, appending unless it was given before. `known`: epoch, top, followed, kept.
-local function place(n, log, base, inbox, known)
-  local meta, epoch, top, earlier = base .. 'meta', known[1], known[2], before[n]
+-- Offset (text) and epoch, appending unless it was given before. `known`: epoch, top, followed, kept.
+local function place(n, log, base, meta, inbox, known)
+  local epoch, top, earlier = known[1], known[2], before[n]
   if not epoch then
     epoch, top, earlier = new_epoch, 0, false
     redis.call('HSET', meta, 'epoch', epoch, 'top', 0)
@@ -136,7 +136,7 @@ local function place(n, log, base, inbox, known)
     redis.call('DEL', log)
     if inbox then redis.call('DEL', base .. 'unread', base .. 'archived') end
   end
-  if earlier then return tonumber(earlier), epoch, false end
+  if earlier then return earlier, epoch, false end
   local offset = string.format('%.0f', (top or 0) + 1)
   local unread = inbox and kind == 'notification' and base .. 'unread'
   if size > 0 then offset = append(log, unread, tonumber(offset)) end
@@ -151,14 +151,15 @@ local function place(n, log, base, inbox, known)
     -- follows a topic durably must not be forgotten.
     if inbox or not known[3] then redis.call('EXPIRE', meta, ttl + 2592000) end
   end
-  return tonumber(offset), epoch, true
+  return offset, epoch, true
 end
 
 local function give(n)
   local log = KEYS[6 + n]
   local inbox = string.sub(log, -6) == ':inbox'
   local base = string.sub(log, 1, inbox and -6 or -4)
-  local known = redis.call('HMGET', base .. 'meta', 'epoch', 'top', inbox and 'last_seen' or 'followed', 'kept')
+  local meta = base .. 'meta'
+  local known = redis.call('HMGET', meta, 'epoch', 'top', inbox and 'last_seen' or 'followed', 'kept')
   if inbox and (before[n] == '0' or (not before[n] and not wants(base))) then
     if not before[n] and not fleeting then
       note(base, 'preference')
@@ -167,13 +168,13 @@ local function give(n)
         store()
         follow(base, redis.call('HGETALL', base .. 'routes'), tonumber(known[3]) or 0)
       end
-      keep(names[n], 0)
+      keep(names[n], '0')
     end
     return {0, '', 0}
   end
   local routes = redis.call('HGETALL', base .. 'routes')
-  local offset, epoch, new = 0, '', false
-  if not fleeting then offset, epoch, new = place(n, log, base, inbox, known) end
+  local offset, epoch, new = '0', '', false
+  if not fleeting then offset, epoch, new = place(n, log, base, meta, inbox, known) end
   -- Reached once more: by another topic, or by a repeat of the event. Whoever asks why nothing came of it is told.
   if inbox and before[n] and not new and kind == 'notification' then note(base, 'duplicate') end
   if new then
@@ -185,7 +186,7 @@ local function give(n)
       follow(base, routes, tonumber(known[3]) or 0)
     end
   end
-  local answer = {offset, epoch, not inbox and tonumber(known[3]) or 0}
+  local answer = {tonumber(offset), epoch, not inbox and tonumber(known[3]) or 0}
   for i = 1, #routes, 2 do answer[#answer + 1] = routes[i] end
   return answer
 end

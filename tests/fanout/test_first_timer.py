@@ -232,25 +232,33 @@ async def test_a_call_does_not_wait_for_ever(ladder: Ladder) -> None:
 # Followers -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_topic_that_is_followed_begins_a_walk_in_every_partition(ladder: Ladder) -> None:
+async def followed(ladder: Ladder, topic: str, *partitions: int) -> None:
+    """Somebody in each of these partitions follows the topic."""
+    await ladder.ask("HSET", ladder.keys.meta(topic), "followed", "1")
+    for p in partitions:
+        await ladder.ask("ZADD", ladder.keys.members(topic, p), 0, f"follower{p}")
+
+
+async def test_a_topic_that_is_followed_begins_a_walk_wherever_a_follower_lives(ladder: Ladder) -> None:
     keys = ladder.keys
-    await ladder.ask("HSET", keys.meta("news:a"), "followed", "1")
+    await followed(ladder, "news:a", 1, 4)
     event = Event("1", "shop", "x", 0.0, topics=("news:a", "news:b"), title="hello")
     await ladder.publisher.publish([Current(event, SOON / 1000)])
-    for p in range(keys.partitions):
+    for p in (1, 4):
         ((_, fields),) = await ladder.ask("XRANGE", keys.bulk(p), "-", "+")
         assert fields == [b"k", b"follow", b"e", event.ref.encode(), b"t", b"news:a"]
         content, over = await ladder.ask("HMGET", keys.body(p, event.ref), "e", "x")
         assert orjson.loads(content)["title"] == "hello"
         assert over == b"%d" % SOON
         assert await ladder.ask("TTL", keys.body(p, event.ref)) > 0
+    assert await ladder.ask("EXISTS", *(keys.bulk(p) for p in range(keys.partitions))) == 2
     p = keys.partition("news:a")
     assert await ladder.ask("HGET", keys.counts(p, event.ref), "topics") in (b"1", b"2")
 
 
 @pytest.mark.parametrize("more", [{"ephemeral": True}, {"type": MESSAGE}, {"ttl": 0}])
 async def test_what_is_no_notification_is_for_no_follower(ladder: Ladder, more: dict[str, object]) -> None:
-    await ladder.ask("HSET", ladder.keys.meta("news:a"), "followed", "1")
+    await followed(ladder, "news:a", *range(ladder.keys.partitions))
     event = Event(**{"id": "1", "source": "shop", "type": "x", "created_at": 0.0, "topics": ("news:a",)} | more)  # type: ignore[arg-type]
     await ladder.publisher.publish([Current(event, SOON / 1000)])
     assert await ladder.ask("EXISTS", *(ladder.keys.bulk(p) for p in range(ladder.keys.partitions))) == 0
@@ -258,9 +266,9 @@ async def test_what_is_no_notification_is_for_no_follower(ladder: Ladder, more: 
 
 async def test_nothing_withdrawn_begins_a_walk(ladder: Ladder) -> None:
     keys = ladder.keys
-    await ladder.ask("HSET", keys.meta("news:a"), "followed", "1")
-    event = Event("1", "shop", "x", 0.0, topics=("news:a",))
     elsewhere = (keys.partition("news:a") + 1) % keys.partitions
+    await followed(ladder, "news:a", elsewhere)
+    event = Event("1", "shop", "x", 0.0, topics=("news:a",))
     await ladder.ask("SET", keys.withdrawn(elsewhere, event.ref), "1")
     await ladder.publisher.publish([Current(event, SOON / 1000)])
     assert await ladder.ask("EXISTS", keys.bulk(elsewhere), keys.body(elsewhere, event.ref)) == 0
