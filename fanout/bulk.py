@@ -31,7 +31,7 @@ from fanout.stats import Stats
 from fanout.withdrawal import Withdrawal
 
 BATCH: Final = 10
-CHUNK: Final = 100
+CHUNK: Final = 50
 """Followers per step: some milliseconds of Redis's time, which is what everybody else may wait for it."""
 WAITS: Final = (0.1, 0.3, 0.6)
 """Seconds before each further try for people whom an event could not be given to; after the last one it is buried."""

@@ -76,7 +76,7 @@ class Tracking:
         found = Whole(
             id=id,
             source=source,
-            recipients=sum(replies[0::4]) - topics,
+            recipients=max(0, sum(replies[0::4]) - topics),
             topics=topics,
             counts=counts,
             withdrawn=any(replies[2::4]) or any(w for _, w in replies[3::4]),

@@ -34,4 +34,4 @@ end
 if before == 0 and redis.call('EXISTS', KEYS[3]) == 1 then
   redis.call('XADD', KEYS[4], '*', 'k', 'withdraw', 'e', ARGV[1])
 end
-return {1 - before, given, tonumber(body[1] or 0)}
+return {1 - before, math.max(0, given), tonumber(body[1] or 0)}

@@ -219,7 +219,11 @@ def _next(person: Person, now: float) -> str:
     if person.waiting:
         step = min(person.waiting, key=lambda step: step.due)
         return f"Next: {_to_come(step, now).text}"
-    under_way = [_named(channel) for channel, trace in _last(person).items() if trace.kind in (Kind.QUEUED, Kind.RETRY)]
+    last = _last(person)
+    put_off = [f"{_named(channel)} ({_short(trace)})" for channel, trace in last.items() if trace.kind is Kind.DEFERRED]
+    if put_off:
+        return f"Put off: {_and(put_off)}."
+    under_way = [_named(channel) for channel, trace in last.items() if trace.kind in (Kind.QUEUED, Kind.RETRY)]
     if under_way:
         return f"Still under way: {_and(under_way)}."
     if waiting := gathered(person.traces):

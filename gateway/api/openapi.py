@@ -116,7 +116,8 @@ def _event_paths() -> Json:
     return {
         tracking.PATH: {
             "get": _about_event(track, "Tracked", user, operation="trackEvent"),
-            "delete": _about_event(withdraw, "Withdrawn", operation="withdrawEvent", unknown=False),
+            "delete": _about_event(withdraw, "Withdrawn", operation="withdrawEvent", unknown=False)
+            | {"description": "One that is not known may be on its way: it is refused when it comes."},
         },
         tracking.EXPLAIN: {
             "get": _about_event(why, "Explanation", user | {"required": True}, operation="explainEvent"),

@@ -34,7 +34,8 @@ COST: Final = 10
 """What a question counts against the key's rate, in events: it looks into every partition."""
 AWAY: Final = "Redis did not answer. Repeat the request: nothing of it has an effect twice."
 UNKNOWN: Final = (
-    "nothing is known of an event of this source and id: it was never accepted, is just being worked, or was forgotten"
+    "nothing is known of an event of this source and id: it was never accepted, was ephemeral, was forgotten, or is "
+    "just being worked"
 )
 
 Serve = Callable[["Asked"], Awaitable[dict[str, Any] | Refusal]]

@@ -163,6 +163,13 @@ def test_who_was_never_reached(event: dict[str, Any], summary: str, steps: list[
             "A webhook failed and will be tried again (attempt 1): 503.",
         ),
         (
+            [(Kind.QUEUED, "push", ""), (Kind.DEFERRED, "push", f"quiet hours until {NOW + 10:.0f}")],
+            {},
+            "It waits in the inbox of alice: no device of theirs has fetched it. "
+            f"Put off: push (quiet hours, until {T10}).",
+            f"A push was put off: quiet hours, until {T10}.",
+        ),
+        (
             [(Kind.DIGESTED, "email", "")],
             {},
             "It waits in the inbox of alice: no device of theirs has fetched it. Waits for a digest: e-mail.",
