@@ -44,3 +44,25 @@ def test_anything_comes_out_as_tidy_lines(html: str) -> None:
     text = from_html(html)
     assert "\n\n\n" not in text
     assert text == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("a<!-- b <p> -->c", "ac"),
+        ("a<!-- never closed <p>b", "a"),
+        ("<!DOCTYPE html>a<!x", "a"),
+        ("1 < 2 <3", "1 < 2 <3"),
+        ("<A HREF='https://x.example/'>Go</A>", "Go <https://x.example/>"),
+        ("<a href=https://x.example/>Go</a>", "Go <https://x.example/>"),
+        ('<a title="a > b" href="https://x.example/">Go</a>', "Go <https://x.example/>"),
+        ("<script>if (a<b) x()</script>y", "y"),
+    ],
+)
+def test_what_else_html_has(html: str, text: str) -> None:
+    assert from_html(html) == text
+
+
+@pytest.mark.parametrize("piece", ["<a ", '<a "', "<a '", "<!--", "<!", "<", "<p>", "</p", "&", "<a href=x "])
+def test_no_document_takes_long(piece: str) -> None:
+    assert len(from_html(piece * (200_000 // len(piece)))) <= 200_000
