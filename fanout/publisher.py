@@ -1,13 +1,14 @@
 """Gives planned events to their audiences: all publish scripts of a batch in one go, then all entries for nodes.
 
-Two round trips for a batch of any size, and one more where a topic has durable followers. Every step can be repeated:
-`seen` remembers what was given, and a gateway drops what comes twice.
+Two round trips for most batches; more for thousands of people, so that nobody waits behind all of them, and one more
+where a topic has durable followers. Every step can be repeated: `seen` remembers what was given, and a gateway drops
+what comes twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
@@ -41,6 +42,9 @@ from fanout.stats import Stats
 
 AT_ONCE: Final = 8
 """Batches under way: enough to keep Redis busy, too few for one to wait longer in its line than a lease lasts."""
+
+TOGETHER: Final = 1_000
+"""Recipients given to Redis in one go: some 20 ms of its time, which is what an event for one person waits at most."""
 
 Ring = Callable[[str, int], None]
 """Tells a worker that a timer was set in a partition of its that is due before all others there."""
@@ -106,19 +110,22 @@ class Publisher:
     # Inboxes and logs ------------------------------------------------------------------------------------------------
 
     async def _append(self, tasks: Sequence[_Task]) -> None:
-        calls = [(task, publish) for task in tasks for publish in task.planned.calls]
-        replies = await self._pipe.scripts(self._publish_call(task, publish) for task, publish in calls)
-        for (task, publish), reply in zip(calls, replies, strict=True):
-            if isinstance(reply, BusError):
-                task.outcome = _worse(task.outcome, _blame(reply))
-                continue
-            found = placement(publish, reply)
-            task.add(found)
-            if found.worker:
-                self._ring(found.worker, publish.group.partition)
+        for calls in _slices([(task, publish) for task in tasks for publish in task.planned.calls]):
+            replies = await self._pipe.scripts(self._publish_call(task, publish) for task, publish in calls)
+            for (task, publish), reply in zip(calls, replies, strict=True):
+                self._appended(task, publish, reply)
         for task in tasks:
             if task.failed:
                 task.outcome = _worse(task.outcome, Retry(f"{task.failed} recipient(s) have keys of another type"))
+
+    def _appended(self, task: _Task, publish: Publish, reply: Reply) -> None:
+        if isinstance(reply, BusError):
+            task.outcome = _worse(task.outcome, _blame(reply))
+            return
+        found = placement(publish, reply)
+        task.add(found)
+        if found.worker:
+            self._ring(found.worker, publish.group.partition)
 
     def _publish_call(self, task: _Task, publish: Publish) -> Call:
         epoch = f"{self._run}{next(self._epochs):x}"
@@ -192,6 +199,20 @@ class Publisher:
     def _forget(self, delivery: Delivery) -> None:
         for topic in delivery.topics:
             self._pipe.post(("HDEL", self._rules.keys.routes(topic), delivery.node), _ignore)
+
+
+def _slices(calls: Sequence[tuple[_Task, Publish]]) -> Iterator[list[tuple[_Task, Publish]]]:
+    """The calls in their order, such that none of the slices but those of one call has more than `TOGETHER`."""
+    some: list[tuple[_Task, Publish]] = []
+    size = 0
+    for task, publish in calls:
+        size += len(publish.group.topics)
+        if some and size > TOGETHER:
+            yield some
+            some, size = [], len(publish.group.topics)
+        some.append((task, publish))
+    if some:
+        yield some
 
 
 def _blame(error: BusError) -> Outcome:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bus.clock import SystemClock
 from bus.event import Event
 from bus.keys import Keys
 from bus.namespaces import Namespaces
 from bus.outcome import Done, Retry, Unavailable
 from bus.pipe import Pipe
+from fanout import publisher as module
 from fanout.alarm import Alarm
 from fanout.audience import Retention, Rules
 from fanout.graves import Graves
@@ -109,3 +112,24 @@ async def test_epochs_differ(redis_server: EmbeddedRedis, keys: Keys) -> None:
             await works.publish([Current(Event(str(number), "shop", "x", 0.0, topics=("news:a",)), LATER)])
             epochs.add((await node.read("news:a"))[0])
         assert len(epochs) == 3
+
+
+async def test_nobody_waits_behind_thousands(
+    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOGETHER", 30)
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        works, _ = publisher(pipe, keys)
+        users = tuple(f"user{n}" for n in range(400))
+        order: list[str] = []
+
+        async def publish(event: Event) -> None:
+            assert await works.publish([Current(event, LATER)]) == [Done()]
+            order.append(event.id)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(publish(Event("many", "shop", "x", 0.0, users=users)))
+            group.create_task(publish(Event("one", "shop", "x", 0.0, users=("user0",))))
+        assert order == ["one", "many"]
+        tops = [await pipe.ask("HGET", keys.meta(f"@{user}"), "top") for user in users]
+        assert tops == [b"2", *([b"1"] * 399)]
