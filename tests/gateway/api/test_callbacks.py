@@ -13,10 +13,14 @@ import pytest
 from bus import trail
 from bus.callback import Told, make, secret_of
 from bus.keys import escape
+from bus.outcome import Done
 from bus.settings import BadSetting
 from bus.trail import Kind
 from gateway.api.callbacks import Callbacks
 from gateway.settings import GatewaySettings
+from tests.fanout.channels.contract import event
+from tests.fanout.channels.test_sms import delivery
+from tests.fanout.channels.test_sms import stand as sms
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import Api
 
@@ -113,6 +117,18 @@ async def test_what_is_not_twilios_changes_nothing(
         assert answer.status_code == status
         assert AUTH not in answer.text
         assert await told(api) == [("sent", "")]
+
+
+async def test_the_url_that_the_sender_gives_is_the_one_that_is_answered(open_api: OpenApi) -> None:
+    async with sms(callbacks=BASE) as (twilio, sender):
+        assert await sender.send(delivery()) == Done()
+        url = twilio.messages[0]["StatusCallback"]
+        fields, headers = twilio.callback(url, "delivered")
+        async with open_api(twilio={"main": twilio.token}, public_url=BASE) as api:
+            await sent(api, ref=event().ref)
+            answer = await api.client.post(url.removeprefix(BASE), data=fields, headers=headers)
+            assert answer.status_code == 204
+            assert await told(api) == [("sent", ""), ("delivered", "")]
 
 
 async def test_a_body_that_is_no_form_is_refused(open_api: OpenApi) -> None:
