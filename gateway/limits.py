@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+ROUNDING: Final = 1e-9
+"""Seconds by which a sum of floats may be off: who waited as long as they were told must not be told to wait again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class Rate:
     def spend(self, debt: float, now: float, cost: int = 1) -> float | None:
         """The debt after `cost` more at `now`; None, and nothing is spent, if that is too fast."""
         debt = max(debt, now) + cost / self.per_second
-        return debt if debt - now <= self.window else None
+        return debt if debt - now <= self.window + ROUNDING else None
 
 
 class Tally:
