@@ -161,12 +161,25 @@ class Tenancy:
             self._forget(held)
 
     async def _finish(self) -> None:
-        tasks = [held.task for held in self._held.values() if held.task is not None]
+        """End everything, and keep the leases until it has: what is under way may take longer than they last."""
+        tasks = {held.task for held in self._held.values() if held.task is not None}
         for held in tuple(self._held.values()):
             self._leave(held)
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self._patience)
-            for task in late:
-                task.cancel()
         with suppress(BusError):
             await self._registry.leave()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                while tasks:
+                    _, tasks = await asyncio.wait(tasks, timeout=self._interval)
+                    await self._renew()
+        for task in tasks:
+            task.cancel()
+
+    async def _renew(self) -> None:
+        with suppress(BusError):
+            for partition, lease in (await self._leases.hold(self._held)).items():
+                held = self._held.get(partition)
+                if held is not None and held.lease != lease:
+                    self._abandon(held)
+                elif held is None and lease is not None:
+                    await self._leases.release(lease)

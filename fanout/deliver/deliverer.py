@@ -23,8 +23,8 @@ from bus.policy import Bury, Settlement
 from bus.queue import Entry
 from fanout.channels.delivery import Delivery, Target
 from fanout.deliver.case import CONTACT, GONE_PREFIX, Case, bodies, contact, judge, push_target
-from fanout.deliver.guard import Guard, Told
 from fanout.deliver.compose import compose
+from fanout.deliver.guard import Guard, Told
 from fanout.deliver.record import Record, record
 from fanout.deliver.stats import ChannelStats
 from fanout.job import Job, Kind, from_fields
