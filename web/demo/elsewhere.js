@@ -73,6 +73,7 @@ export class Elsewhere {
   /** Look at the phone. */
   async look() {
     const user = this.#user;
+    if (user === "") return;
     const { items } = await phone.items(user);
     if (user === this.#user) this.#showPushes(items);
   }
