@@ -264,9 +264,8 @@ async def test_a_large_topic_does_not_delay_an_event_for_one_person(
             await send(pipe, keys, {"type": "x", "to": {"topics": [TOPIC]}, "id": "1", "source": "xadd"})
             seen = keys.seen(P, event.ref)
             await until(lambda: pipe.ask("HLEN", seen))
-            for number in range(3):
-                await send(pipe, keys, {"type": "x", "to": {"users": [alone]}, "id": f"code {number}"}, P)
-                await node.entries()
+            await send(pipe, keys, {"type": "x", "to": {"users": [alone]}, "id": "code"}, P)
+            await node.entries()
             assert await pipe.ask("HLEN", seen) < len(crowd)  # the crowd is still being served
             await until(lambda: drained(pipe, keys))
         assert await pipe.ask("HLEN", seen) == len(crowd)
