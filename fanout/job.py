@@ -66,12 +66,17 @@ class Job:
         return (*flat, "r", orjson.dumps(self.refs).decode()) if self.refs else flat
 
 
-def delivery_id(ref: str, user: str, channel: str, target: str = "", kind: Kind = Kind.SEND) -> str:
+def delivery_id(ref: str, user: str, channel: str, target: str = "", kind: Kind = Kind.SEND, *, step: int = 0) -> str:
     """The id of a delivery, the same however often it is made: 128 bits of BLAKE2b (RFC 7693) in hex.
 
-    What takes a push back is another delivery than the push.
+    What takes a push back is another delivery than the push; so is a second step by the same channel, which a receiver
+    that knows ids must not take for a repeat of the first.
     """
-    parts = (ref, user, channel, target) if kind is Kind.SEND else (ref, user, channel, target, kind.value)
+    parts: tuple[str, ...] = (ref, user, channel, target)
+    if kind is not Kind.SEND:
+        parts += (kind.value,)
+    if step:
+        parts += (str(step),)
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 

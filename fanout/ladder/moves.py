@@ -114,7 +114,7 @@ def jobs_for(events: Sequence[Gathered], person: Person, channel: str, category:
         Job(
             id=digest_id(refs, person.name, channel, target)
             if many
-            else delivery_id(newest.ref, person.name, channel, target),
+            else delivery_id(newest.ref, person.name, channel, target, step=newest.index),
             ref=newest.ref,
             user=person.name,
             offset=0 if many else newest.mark.offset,

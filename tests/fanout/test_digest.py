@@ -82,7 +82,7 @@ def test_one_that_is_left_goes_out_by_itself() -> None:
     sending = flush(digest(marked(FIRST, read=True), THIRD), ORDERS, "UTC", NOON)
     (only,) = sending.jobs
     assert (only.kind, only.ref, only.offset, only.unless, only.refs) == (job.Kind.SEND, "r3", 3, "acked", ())
-    assert only.id == delivery_id("r3", "alice", "email")
+    assert only.id == delivery_id("r3", "alice", "email", step=only.step)
     assert sending.notes[1][1] == Note(Kind.QUEUED)
 
 

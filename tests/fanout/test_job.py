@@ -84,6 +84,11 @@ def test_an_id_is_stable_and_no_others(parts: tuple[str, str, str, str], kind: K
         assert delivery_id(*other, kind) != delivery_id(*parts, kind)
 
 
+def test_a_second_step_by_the_same_channel_is_no_repeat() -> None:
+    ids = [delivery_id("r", "alice", "email", step=step) for step in range(4)]
+    assert len({*ids, delivery_id("r", "alice", "email", "1")}) == 5
+
+
 def test_a_digest_and_a_withdrawal_are_deliveries_of_their_own() -> None:
     ids = {delivery_id("r", "alice", "push", "d1", kind) for kind in Kind}
     assert len({*ids, digest_id(("r", "s"), "alice", "push", "d1")}) == 4

@@ -32,7 +32,7 @@ THEN_MAIL = Rung(2, 600)
 
 def job(target: str, channel: str, index: int, unless: str | None) -> Job:
     return Job(
-        id=delivery_id(REF, "alice", channel, target),
+        id=delivery_id(REF, "alice", channel, target, step=index),
         ref=REF,
         user="alice",
         offset=7,

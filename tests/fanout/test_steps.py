@@ -50,11 +50,11 @@ async def test_the_whole_ladder_of_who_does_nothing(ladder: Ladder) -> None:
         (ref, "alice", 1, 1, "acked")
     ] * 2
     assert sorted(job.target for job in pushes) == ["d1", "d2"]
-    assert {job.id for job in pushes} == {delivery_id(ref, "alice", "push", d) for d in ("d1", "d2")}
+    assert {job.id for job in pushes} == {delivery_id(ref, "alice", "push", d, step=1) for d in ("d1", "d2")}
     assert await ladder.waits() == [(step(ref, "alice", 2), pytest.approx(600, abs=2))]
     assert await ladder.turn() == 1
     (mail,) = await ladder.jobs("email")
-    assert (mail.id, mail.target, mail.unless) == (delivery_id(ref, "alice", "email"), "", "read")
+    assert (mail.id, mail.target, mail.unless) == (delivery_id(ref, "alice", "email", step=2), "", "read")
     assert mail.expires_at == SOON / 1000
     assert await ladder.timers() == []
     assert await ladder.trail() == [("queued", "push", ""), ("queued", "email", "")]
