@@ -33,7 +33,7 @@ async def opened(address: str, **options: Any) -> AsyncIterator[Demo]:
 
 async def category(demo: Demo, title: str) -> None:
     """Choose of what category the next one is."""
-    await demo.page.get_by_label("Category").select_option(label=title)
+    await demo.page.get_by_role("combobox", name="Category", exact=True).select_option(label=title)
 
 
 class Outside:
@@ -133,7 +133,7 @@ async def test_what_must_be_read_goes_on_though_it_arrived(address: str) -> None
 
 async def test_scheduled_it_waits_for_its_time(address: str) -> None:
     async with opened(address) as demo:
-        await demo.page.get_by_label("When").select_option(label="in 10 seconds")
+        await demo.page.get_by_role("combobox", name="When").select_option(label="in 10 seconds")
         await demo.send(demo.names[1], "Later")
         await expect(demo.step("Goes out")).to_contain_text(re.compile(r"in \d+ s"))
         await expect(demo.right.inbox).to_have_count(0)
@@ -186,6 +186,8 @@ async def test_what_is_switched_off_does_not_come_and_why_is_told(address: str) 
             ["Your parcel is at the door"], timeout=ALL_TRIED
         )
         await expect(demo.right.phone).to_have_count(0)
+        await demo.right.plug.click()
+        await expect(demo.right.state).to_have_text("connected")
         dialog = await settings(demo)
         await expect(dialog.get_by_role("switch", name="Orders and deliveries by Phone")).not_to_be_checked()
 
@@ -201,6 +203,8 @@ async def test_quiet_hours_put_the_phone_off(address: str) -> None:
         await demo.send(demo.names[1], "Not that urgent")
         await expect(demo.step("Phone waits")).to_contain_text(re.compile(r"until \d\d:\d\d"), timeout=ALL_TRIED)
         await expect(demo.right.phone).to_have_count(0)
+        await demo.right.plug.click()
+        await expect(demo.right.state).to_have_text("connected")
         dialog = await settings(demo)
         await dialog.get_by_role("switch", name="No phone from").uncheck()
         await expect(dialog.get_by_text("Saved.")).to_be_visible()
@@ -257,7 +261,7 @@ async def mail_page(demo: Demo, user: str) -> Page:
 async def test_a_mail_can_be_read_in_all_its_parts(address: str) -> None:
     async with opened(address) as demo:
         user = demo.names[1]
-        await demo.page.get_by_label("If it is missed").select_option(label="e-mail at once")
+        await demo.page.get_by_role("combobox", name="If it is missed").select_option(label="e-mail at once")
         await demo.send(user, "Minutes <b>of</b> the meeting", "Nobody was <script>there</script>.")
         await expect(demo.right.letters).to_have_count(1, timeout=ALL_TRIED)
         page = await mail_page(demo, user)
