@@ -65,8 +65,8 @@ async def standing(server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Stand]:
         yield Stand(pipe, keys)
 
 
-async def test_a_profile_is_stored_sealed(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_a_profile_is_stored_sealed(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         directory = stand.directory
         assert await directory.get("alice") is None
         await directory.put("alice", ALICE)
@@ -78,8 +78,8 @@ async def test_a_profile_is_stored_sealed(redis_server: EmbeddedRedis, keys: Key
             assert private not in dump
 
 
-async def test_a_person_is_found_by_address(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_a_person_is_found_by_address(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         directory = stand.directory
         await directory.put("alice", ALICE)
         await directory.put("al", Profile(contacts=Contacts("alice@example.COM")))
@@ -96,15 +96,15 @@ async def test_a_person_is_found_by_address(redis_server: EmbeddedRedis, keys: K
         assert b":index:" not in await stand.dump()
 
 
-async def test_an_index_that_is_ahead_of_its_profile_finds_nobody(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_an_index_that_is_ahead_of_its_profile_finds_nobody(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         await stand.directory.put("alice", Profile(name="A"))
         await stand.pipe.ask("HSET", keys.index(VAULT.index("email", "a@b.example")), "alice", "1", "ghost", "1")
         assert await stand.directory.lookup("email", "a@b.example") == ()
 
 
-async def test_two_who_change_a_profile_at_once_both_do(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_two_who_change_a_profile_at_once_both_do(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
 
         def adding(number: int) -> Callable[[Known | None], Profile]:
             def make(known: Known | None) -> Profile:
@@ -127,14 +127,14 @@ async def test_two_who_change_a_profile_at_once_both_do(redis_server: EmbeddedRe
         assert dump.count(b":index:") == 1
 
 
-async def test_what_is_refused_is_not_stored(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_what_is_refused_is_not_stored(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         assert await stand.directory.change("alice", lambda _: BadProfile(())) == BadProfile(())
         assert await stand.dump() == b""
 
 
-async def test_without_keys_nothing_private_is_stored(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_without_keys_nothing_private_is_stored(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         bare = stand.with_vault(None)
         assert not bare.has_keys
         assert isinstance(await bare.put("alice", ALICE), NoKeys)
@@ -147,8 +147,8 @@ async def test_without_keys_nothing_private_is_stored(redis_server: EmbeddedRedi
         assert known.profile == Profile(name="A")
 
 
-async def test_a_contact_that_cannot_be_opened_is_told(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_a_contact_that_cannot_be_opened_is_told(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         await stand.directory.put("alice", ALICE)
         for other in (stand.with_vault(Vault((f"k2:{key(2)}",), key(9))), stand.with_vault(None)):
             known = await other.get("alice")
@@ -158,8 +158,8 @@ async def test_a_contact_that_cannot_be_opened_is_told(redis_server: EmbeddedRed
             assert (await other.person("alice")).unreadable == known.unreadable
 
 
-async def test_one_persons_address_cannot_be_passed_off_as_anothers(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_one_persons_address_cannot_be_passed_off_as_anothers(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         await stand.directory.put("alice", ALICE)
         await stand.directory.put("bob", Profile())
         sealed = await stand.pipe.ask("HGET", keys.profile("alice"), "email")
@@ -171,9 +171,9 @@ async def test_one_persons_address_cannot_be_passed_off_as_anothers(redis_server
 
 @pytest.mark.parametrize("crash_after", range(1, 7))
 async def test_after_a_crash_anywhere_every_index_can_be_found(
-    redis_server: EmbeddedRedis, keys: Keys, crash_after: int
+    any_server: EmbeddedRedis, keys: Keys, crash_after: int
 ) -> None:
-    async with standing(redis_server, keys) as stand:
+    async with standing(any_server, keys) as stand:
         await stand.directory.put("alice", ALICE)
         crashing = Directory(CrashingPipe(stand.pipe, crash_after), keys, VAULT, stand.clock)  # type: ignore[arg-type]
         try:
@@ -217,8 +217,8 @@ class CrashingPipe:
 # Preferences -----------------------------------------------------------------------------------------------------
 
 
-async def test_preferences_and_what_stands_beside_them(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_preferences_and_what_stands_beside_them(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         directory = stand.directory
         assert await directory.preferences("alice") == Preferences()
         quiet = Preferences(locale="de", channels={"live": False}, categories={"news": False})
@@ -233,8 +233,8 @@ async def test_preferences_and_what_stands_beside_them(redis_server: EmbeddedRed
         assert await stand.pipe.ask("EXISTS", key) == 0
 
 
-async def test_two_who_change_preferences_at_once_both_do(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_two_who_change_preferences_at_once_both_do(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
 
         def turning_off(name: str) -> Callable[[Preferences], Preferences]:
             return lambda old: replace(old, categories={**old.categories, name: False})
@@ -245,8 +245,8 @@ async def test_two_who_change_preferences_at_once_both_do(redis_server: Embedded
         assert sorted((await stand.directory.preferences("alice")).categories) == list("abcdef")
 
 
-async def test_refused_preferences_are_not_stored(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_refused_preferences_are_not_stored(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         faults = Faults((Problem("", "no"),))
         assert await stand.directory.change_preferences("alice", lambda _: faults) == faults
         assert await stand.dump() == b""
@@ -258,8 +258,8 @@ PHONE = Registration("fcm", "token-of-the-phone-1")
 BROWSER = Registration("webpush", "https://push.example/1", '{"p256dh":"P","auth":"A"}')
 
 
-async def test_a_device_is_stored_sealed_and_opened(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_a_device_is_stored_sealed_and_opened(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         device = await stand.directory.register("alice", BROWSER)
         assert isinstance(device, Device)
         assert await stand.directory.devices("alice") == (device,)
@@ -273,8 +273,8 @@ async def test_a_device_is_stored_sealed_and_opened(redis_server: EmbeddedRedis,
         assert isinstance(stand.with_vault(None).opened("alice", device), Unreadable)
 
 
-async def test_registering_again_renews_a_device(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_registering_again_renews_a_device(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         first = await stand.directory.register("alice", PHONE)
         assert isinstance(first, Device)
         stand.clock.now += 10
@@ -286,8 +286,8 @@ async def test_registering_again_renews_a_device(redis_server: EmbeddedRedis, ke
         assert len(await stand.directory.devices("alice")) == 1
 
 
-async def test_who_registers_a_target_last_has_it(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_who_registers_a_target_last_has_it(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         mine = await stand.directory.register("alice", PHONE)
         yours = await stand.directory.register("bob", PHONE)
         assert isinstance(mine, Device)
@@ -300,9 +300,9 @@ async def test_who_registers_a_target_last_has_it(redis_server: EmbeddedRedis, k
         assert await stand.dump() == b""
 
 
-async def test_of_many_who_register_a_target_at_once_one_has_it(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_of_many_who_register_a_target_at_once_one_has_it(any_server: EmbeddedRedis, keys: Keys) -> None:
     users = [f"user{n}" for n in range(8)]
-    async with standing(redis_server, keys) as stand:
+    async with standing(any_server, keys) as stand:
         async with asyncio.TaskGroup() as group:
             for user in users:
                 group.create_task(stand.directory.register(user, PHONE))
@@ -312,8 +312,8 @@ async def test_of_many_who_register_a_target_at_once_one_has_it(redis_server: Em
         assert [user for user in users if user.encode() in dump] == owners
 
 
-async def test_senders_note_what_became_of_a_push(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_senders_note_what_became_of_a_push(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         directory = stand.directory
         device = await directory.register("alice", PHONE)
         assert isinstance(device, Device)
@@ -329,8 +329,8 @@ async def test_senders_note_what_became_of_a_push(redis_server: EmbeddedRedis, k
         assert await directory.change_device("alice", "other", lambda d: d and d.failed(1.0)) is None
 
 
-async def test_who_is_gone_for_long_is_forgotten(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_who_is_gone_for_long_is_forgotten(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         device = await stand.directory.register("alice", PHONE)
         assert isinstance(device, Device)
         now = stand.clock.now
@@ -342,8 +342,8 @@ async def test_who_is_gone_for_long_is_forgotten(redis_server: EmbeddedRedis, ke
         assert await stand.dump() == b""
 
 
-async def test_one_person_has_so_many_devices(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_one_person_has_so_many_devices(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         for number in range(MAX_DEVICES + 2):
             stand.clock.now += 1
             await stand.directory.register("alice", Registration("fcm", f"token-{number:012}"))
@@ -352,8 +352,8 @@ async def test_one_person_has_so_many_devices(redis_server: EmbeddedRedis, keys:
         assert targets == [f"token-{number:012}" for number in range(2, MAX_DEVICES + 2)]
 
 
-async def test_all_that_a_sender_needs_in_one_trip(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with standing(redis_server, keys) as stand:
+async def test_all_that_a_sender_needs_in_one_trip(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with standing(any_server, keys) as stand:
         nobody = await stand.directory.person("nobody", devices=True)
         assert (nobody.profile, nobody.preferences, nobody.devices) == (Profile(), Preferences(), ())
         assert (nobody.locale("en"), nobody.timezone("UTC")) == ("en", "UTC")

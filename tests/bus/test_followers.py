@@ -36,8 +36,8 @@ async def pages(followers: Followers, limit: int) -> list[str]:
             return found
 
 
-async def test_followers_come_and_go(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with following(redis_server, keys) as (followers, pipe):
+async def test_followers_come_and_go(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with following(any_server, keys) as (followers, pipe):
         assert await followers.follow(TOPIC, ["alice", "bob", "alice"]) == 2
         assert await followers.follow(TOPIC, ["bob", "carol"]) == 1
         await followers.follow("news:art", ["alice"])
@@ -64,9 +64,9 @@ async def left(pipe: Pipe, keys: Keys) -> AsyncIterator[bytes]:
             return
 
 
-async def test_many_at_once_and_page_by_page(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_many_at_once_and_page_by_page(any_server: EmbeddedRedis, keys: Keys) -> None:
     users = [f"user{n:05}" for n in range(12_000)]
-    async with following(redis_server, keys) as (followers, _):
+    async with following(any_server, keys) as (followers, _):
         assert await followers.follow(TOPIC, users) == 12_000
         for limit in (999, 5_000, 12_000, 20_000):
             found = await pages(followers, limit)
@@ -76,13 +76,13 @@ async def test_many_at_once_and_page_by_page(redis_server: EmbeddedRedis, keys: 
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "8:alice", "-1:alice", "٣:alice", "99999:a"])
-async def test_a_cursor_that_is_none_of_ours(redis_server: EmbeddedRedis, keys: Keys, cursor: str) -> None:
-    async with following(redis_server, keys) as (followers, _):
+async def test_a_cursor_that_is_none_of_ours(any_server: EmbeddedRedis, keys: Keys, cursor: str) -> None:
+    async with following(any_server, keys) as (followers, _):
         assert await followers.page(TOPIC, cursor, 10) is None
 
 
-async def test_who_comes_while_the_last_one_leaves_is_marked(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with following(redis_server, keys) as (followers, pipe):
+async def test_who_comes_while_the_last_one_leaves_is_marked(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with following(any_server, keys) as (followers, pipe):
         for _ in range(30):
             await followers.follow(TOPIC, ["alice"])
             async with asyncio.TaskGroup() as group:
@@ -92,15 +92,15 @@ async def test_who_comes_while_the_last_one_leaves_is_marked(redis_server: Embed
             await followers.unfollow(TOPIC, ["bob"])
 
 
-async def test_a_refusal_of_redis_is_raised(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with following(redis_server, keys) as (followers, pipe):
+async def test_a_refusal_of_redis_is_raised(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with following(any_server, keys) as (followers, pipe):
         await pipe.ask("SET", keys.members(TOPIC, keys.partition("alice")), "text")
         with pytest.raises(Refused):
             await followers.follow(TOPIC, ["alice"])
 
 
-async def test_that_there_are_followers_outlives_all_else_of_a_topic(redis_server: EmbeddedRedis, keys: Keys) -> None:
-    async with following(redis_server, keys) as (followers, pipe):
+async def test_that_there_are_followers_outlives_all_else_of_a_topic(any_server: EmbeddedRedis, keys: Keys) -> None:
+    async with following(any_server, keys) as (followers, pipe):
         log, meta, routes, bodies = keys.listening(TOPIC)
         join = ([log, meta, routes], ["n1", "epoch", "0", 0, 10, bodies, 60, 60])
         await pipe.script("join", *join)

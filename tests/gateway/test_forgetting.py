@@ -103,6 +103,7 @@ async def live_through_everything(node: Node, keys: Keys) -> Client:
     await pipe.ask("XADD", keys.dead(p), "*", *letter, "t", f"step\n1.s%2Fx\n{escaped(keys)}\n1")
     await pipe.ask("HSET", keys.bulk_head(p), "walk", "1-0", "last", ZOE)
     await pipe.ask("LPUSH", keys.phone(ZOE), b"Dear zo\xc3\xab")
+    await pipe.ask("LPUSH", keys.mailbox, '{"to":"zoes@quine.example"}', '{"to":"bob@b.example"}')
     await pipe.ask("HSET", keys.index("0" * 32), ZOE, "1", "bob", "1")
     await pipe.ask("HSET", keys.seen(p, "1.s/forgotten"), inbox_of(ZOE), "77", "@bob", "5")
     return zoe
@@ -154,6 +155,7 @@ async def bobs_own_is_there(node: Node, keys: Keys) -> None:
     events = [orjson.loads(t.split(b"\n")[-1]) for found in later for t in found if t.startswith(b"event")]
     kept = {e["id"]: e["to"] for e in events}
     assert kept == {"later-both": {"users": ["bob"]}, "later-topic": {"topics": ["news:art"]}}
+    assert await node.pipe.ask("LRANGE", keys.mailbox, 0, -1) == [b'{"to":"bob@b.example"}']
     letters = [await node.pipe.ask("XLEN", keys.dead(p)) for p in range(keys.partitions)]
     assert sum(letters) == 2
     assert await node.pipe.ask("ZCARD", keys.later(keys.partition(ZOE), "email")) == 3
