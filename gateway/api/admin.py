@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from bus.errors import BusError
 from bus.event import Problem, name_fault, topic_fault
-from gateway.api.body import read_body
+from gateway.api.body import read_body, read_object
 from gateway.api.keys import ApiKeys, Scope
 from gateway.api.paths import ExactRoute
-from gateway.api.problem import Kind, Refusal, bad_request, unavailable
+from gateway.api.problem import Kind, Refusal, unavailable
 
 Answer = Response | Refusal
 Object = dict[str, Any]
@@ -67,11 +67,8 @@ def taking(handler: Callable[[Asked, Object], Awaitable[Answer]], limit: int = 6
         body = await read_body(asked.request, limit)
         if isinstance(body, Refusal):
             return body
-        try:
-            raw = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return bad_request("is not valid JSON in UTF-8")
-        return await handler(asked, raw) if isinstance(raw, dict) else bad_request("must be a JSON object")
+        raw = read_object(body)
+        return raw if isinstance(raw, Refusal) else await handler(asked, raw)
 
     return handle
 

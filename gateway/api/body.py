@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
+import orjson
 from starlette.requests import ClientDisconnect, Request
 
-from gateway.api.problem import Kind, Refusal
+from bus.event import MAX_DEPTH, depth_of
+from gateway.api.problem import Kind, Refusal, bad_request
 
 DEADLINE: Final = 30.0
 """Seconds within which a body must have come."""
@@ -30,6 +32,18 @@ async def read_body(request: Request, limit: int, seconds: float | None = None) 
     except ClientDisconnect:
         return Refusal(Kind.BAD_REQUEST, "the body broke off")
     return bytes(body)
+
+
+def read_object(body: bytes) -> dict[str, Any] | Refusal:
+    """A body as a JSON object. It nests no deeper than what comes over a connection, for what goes through it may
+    recurse."""
+    try:
+        raw = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return bad_request("is not valid JSON in UTF-8")
+    if not isinstance(raw, dict):
+        return bad_request("must be a JSON object")
+    return bad_request(f"must not nest deeper than {MAX_DEPTH} levels") if depth_of(raw) > MAX_DEPTH else raw
 
 
 def _too_large(request: Request, limit: int) -> Refusal:

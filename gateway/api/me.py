@@ -6,17 +6,17 @@ The parameters are the JSON object in the body, or the query of a GET; a name in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.body import read_body
+from gateway.api.body import read_body, read_object
 from gateway.api.claims import Authenticate, claims_of
 from gateway.api.keys import bearer, unauthenticated
-from gateway.api.problem import Kind, Refusal, bad_request, unavailable
+from gateway.api.problem import Kind, Refusal, unavailable
 from gateway.endpoint import Endpoint, Handler, OriginRule
 from gateway.procedures import Caller, Fault, Params, Procedures, Wrong
 from gateway.tickets import is_ticket
@@ -100,11 +100,8 @@ async def _params(request: Request) -> Params | Refusal:
     body = await read_body(request, MAX_BODY)
     if isinstance(body, Refusal):
         return body
-    try:
-        params: Any = orjson.loads(body) if body else {}
-    except orjson.JSONDecodeError:
-        return bad_request("is not valid JSON in UTF-8")
-    return {**params, **named} if isinstance(params, dict) else bad_request("must be a JSON object")
+    params = read_object(body) if body else {}
+    return params if isinstance(params, Refusal) else {**params, **named}
 
 
 def _plain(value: str) -> str | int:

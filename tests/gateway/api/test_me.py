@@ -101,7 +101,7 @@ async def test_without_a_good_token_nothing_is_called(authorization: str, status
         assert response.status_code == status
 
 
-@pytest.mark.parametrize("content", [b"[1]", b"{", b"7"])
+@pytest.mark.parametrize("content", [b"[1]", b"{", b"7", b'{"a":' * 33 + b"1" + b"}" * 33])
 async def test_a_body_that_is_no_object_is_refused(content: bytes) -> None:
     async with serving() as client:
         response = await client.post("/v1/me/read", content=content)

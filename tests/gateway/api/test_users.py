@@ -105,6 +105,14 @@ async def test_a_patch_changes_what_it_names(open_api: OpenApi) -> None:
         assert (await ask(api, "GET", "?phone=%2B4930123456")).json() == {"users": ["alice"]}
 
 
+async def test_a_body_that_nests_too_deep_is_refused(open_api: OpenApi) -> None:
+    async with keyed(open_api) as api:
+        deep = b'{"data":' * 1_000 + b"1" + b"}" * 1_000
+        for path, method in (("/alice", "PATCH"), ("/alice", "PUT"), ("/alice/preferences", "PATCH")):
+            answer = await ask(api, method, path, content=deep)
+            assert answer.status_code == 400, (method, path)
+
+
 async def test_people_are_found_by_their_addresses(open_api: OpenApi) -> None:
     async with keyed(open_api) as api:
         await ask(api, "PUT", "/alice", ALICE)
