@@ -16,8 +16,12 @@ from typing import Any, Final
 
 from bus.keys import Keys
 from bus.namespaces import Namespace
+from bus.people.categories import Category
 from bus.people.settings import PeopleSettings
+from bus.policy import SENDERS
 from bus.settings import PREFIX, BusSettings
+from fanout.channels import apns, email, fcm, sms, webhook, webpush
+from fanout.deliver.settings import BURST, RATE, DeliverSettings
 from fanout.settings import FanoutSettings
 from gateway.settings import GatewaySettings
 from gateway.states import as_markdown
@@ -56,6 +60,8 @@ def default_of(field: Field[Any]) -> str:
     if field.default is MISSING:
         return "none"
     value = field.default
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
@@ -78,10 +84,139 @@ def _settings(kind: type[Any], base: type[Any] | None = None) -> Callable[[], st
     return lambda: table(("in tocsin.toml", "variable", "default", "meaning"), settings_rows(kind, base))
 
 
-def _namespaces() -> str:
-    notes = notes_of(Namespace)
-    rows = ((f"`{f.name}`", default_of(f), notes.get(f.name, "")) for f in fields(Namespace))
-    return table(("rule", "default", "meaning"), rows)
+def _rules(kind: type[Any]) -> Callable[[], str]:
+    """One row per field of what a table of the settings is made into; its name is the table's and no rule."""
+    notes = notes_of(kind)
+    rows = [(f"`{f.name}`", default_of(f), notes.get(f.name, "")) for f in fields(kind) if f.name != "name"]
+    return lambda: table(("rule", "default", "meaning"), iter(rows))
+
+
+# Providers -------------------------------------------------------------------------------------------------------
+
+_POOL: Final = {"timeout": "`20`: seconds for a call", "connections": "`256`: most connections at once"}
+_PROVIDERS: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
+    "email": (
+        email.KNOWN,
+        {
+            "host": "needed: the SMTP server",
+            "port": "465, 587 or 25, as `tls` says",
+            "tls": "`starttls` (demanded), `implicit` or `none`; `none` with a login only on this machine",
+            "ca": "file of certificates to trust in place of the system's",
+            "username": "login; with `password`",
+            "password": "its secret",
+            "from": 'needed: `"Shop <shop@example.com>"`, or the address alone',
+            "reply_to": "address for answers",
+            "bounces": "sender of the envelope, where complaints go; else the address in `from`",
+            "helo": "the name to greet with; else the domain of `from`",
+            "connections": "`8`: most connections at once",
+            "mails": "`100`: mails on a connection before it is left",
+            "idle": "`30`: seconds for which an unused connection is kept",
+            "timeout": "`20`: seconds for each reply of the server",
+        },
+    ),
+    "webpush": (
+        webpush.KNOWN,
+        {
+            "vapid_key": "needed: the private half; the public one is `webpush_public_key` of `[gateway]`",
+            "subject": "needed: `mailto:` or `https://`, where the push services can reach you",
+            "hosts": "where endpoints may lead; else the services of Chrome, Edge, Firefox and Safari",
+            **_POOL,
+        },
+    ),
+    "fcm": (
+        fcm.KNOWN,
+        {
+            "service_account_file": "path of the key file that Firebase gives; this or the next is needed",
+            "service_account": "its JSON",
+            "project": "another project than the key file names",
+            "base_url": "another address than Google's, such as a proxy's",
+            "token_uri": "another address for access tokens",
+            **_POOL,
+        },
+    ),
+    "apns": (
+        apns.KNOWN,
+        {
+            "key_file": "path of the signing key (`.p8`); this or the next is needed",
+            "key": "its text",
+            "key_id": "needed: the id of the key",
+            "team_id": "needed: the id of the team",
+            "topic": "needed: the app's bundle id, for devices that name none in `app`",
+            "topics": "further apps that this key sends to",
+            "environment": "`prod` or `sandbox`, for devices that name none",
+            "url": "another address than Apple's",
+            "sandbox_url": "the same for the sandbox",
+            "ca_file": "file of certificates to trust in place of the system's",
+            "timeout": _POOL["timeout"],
+        },
+    ),
+    "sms": (
+        (*sms.COMMON, *(key for key in sms.TWILIO if key != "from"), *sms.SERVICE),
+        {
+            "kind": "`twilio`, or `http` for any service with an HTTP API",
+            "from": "Twilio, needed: a number, short code, name, or messaging service; `http`: what `{from}` is",
+            "segments": "`4`: most parts of one message, 1 to 10; a longer text is cut",
+            "countries": 'beginnings of numbers that may be sent to, such as `["+41", "+49"]`; none: all',
+            "timeout": _POOL["timeout"],
+            "connections": "`50`: most connections at once",
+            "account_sid": "Twilio, needed: the account",
+            "auth_token": "Twilio: needed, unless there is an API key and no `callbacks`",
+            "api_key": "Twilio: SID of an API key; with `api_secret`",
+            "api_secret": "Twilio: its secret",
+            "callbacks": "Twilio: where the gateway is, for its word on what became of a message; see below",
+            "base_url": "Twilio: another address",
+            "url": "`http`, needed: where to POST",
+            "body": "`http`, needed: table of what to send, with `{to}`, `{digits}`, `{text}`, `{from}`, `{id}`",
+            "format": "`http`: `json` or `form`",
+            "headers": "`http`: a table of further headers, such as Authorization",
+            "code": "`http`: where in a JSON answer the reason stands, such as `error.code`",
+            "gone": "`http`: reasons that mean that the number is not one to send to",
+        },
+    ),
+    "webhook": (
+        webhook.KNOWN,
+        {
+            "secret": "`whsec_…`, for webhooks that have none of their own; several, with spaces between, all sign",
+            "https_only": "`true`, unless `allow_private_addresses` is set",
+            "timeout": _POOL["timeout"],
+            "connections": "`100`: most connections at once",
+        },
+    ),
+}
+"""By the kind of table: the keys that the code knows, and what each means."""
+
+
+def _provider(kind: str) -> Callable[[], str]:
+    known, meanings = _PROVIDERS[kind]
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        if differ := set(known) ^ set(meanings):
+            raise LookupError(f"the code and this table differ about the keys {sorted(differ)} of {kind}")
+        return ((f"`{key}`", meaning) for key, meaning in meanings.items())
+
+    return lambda: table((f"`[deliver.{kind}.NAME]`", "meaning"), rows())
+
+
+_ANY: Final = {
+    RATE: "most calls a second; none: as fast as it goes",
+    BURST: "how many of them at once; else those of a second",
+}
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that leaves no rest."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def _retries() -> str:
+    rows = (
+        (channel, str(len(policy.delays) + 1), ", ".join(map(duration, policy.delays)))
+        for channel, policy in SENDERS.items()
+    )
+    return table(("channel", "attempts", "waits between them, each a fifth longer or shorter at random"), rows)
 
 
 # Keys ------------------------------------------------------------------------------------------------------------
@@ -141,8 +276,13 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "settings_people": _settings(PeopleSettings, BusSettings),
     "settings_gateway": _settings(GatewaySettings, PeopleSettings),
     "settings_fanout": _settings(FanoutSettings, PeopleSettings),
+    "settings_deliver": _settings(DeliverSettings, PeopleSettings),
     "settings_cli": _settings(CliSettings, BusSettings),
-    "namespaces": _namespaces,
+    "namespaces": _rules(Namespace),
+    "categories": _rules(Category),
+    **{f"provider_{kind}": _provider(kind) for kind in _PROVIDERS},
+    "provider_any": lambda: table(("any of these tables", "meaning"), ((f"`{k}`", v) for k, v in _ANY.items())),
+    "retries": _retries,
     "keys": _keys,
     "errors": _errors,
     "disconnects": lambda: _closes(Disconnect, lambda code: code < 3500),
