@@ -28,6 +28,8 @@ from gateway.relay import Relay
 
 LOOK: Final = 300
 """Entries looked at by one script: a millisecond of Redis's time."""
+PAGE_BYTES: Final = 262_144
+"""Most bytes of notifications in a page, give or take one: what a slow phone reads within `outbox_seconds`."""
 AT_ONCE: Final = 100
 """Notifications marked by one script, which costs Redis some twenty microseconds for each."""
 
@@ -75,13 +77,14 @@ class Inbox:
         if isinstance(page, Fault):
             return page
         items: list[dict[str, Any]] = []
-        before: str = page.before
+        before, room = page.before, PAGE_BYTES
         while True:
             missing = page.limit - len(items)
-            epoch, top, unread, unseen, next_before, *found = await self._look(caller.user, before, page.state, missing)
+            reply = await self._look(caller.user, before, page.state, missing, room)
+            epoch, top, unread, unseen, next_before, *found = reply
             items += [_item(*each) for each in found]
-            before = next_before.decode()
-            if not before or len(items) >= page.limit:
+            before, room = next_before.decode(), room - sum(len(each[-1]) for each in found)
+            if not before or len(items) >= page.limit or room <= 0:
                 break
         return {
             "epoch": epoch.decode(),
@@ -104,11 +107,11 @@ class Inbox:
             start = last and "(" + last.decode()
         return {"unread": unread, "unseen": unseen, "total": total}
 
-    async def _look(self, user: str, before: str, state: str, wanted: int) -> Any:
+    async def _look(self, user: str, before: str, state: str, wanted: int, room: int = 0) -> Any:
         keys = self._keys
         log, meta, _, bodies = keys.listening(inbox_of(user))
         names = (log, meta, keys.unread(user), keys.archived(user))
-        arguments = (self._names.next(), before, state, wanted, bodies, META_TTL, LOOK)
+        arguments = (self._names.next(), before, state, wanted, bodies, META_TTL, LOOK, room)
         return await self._pipe.script("inbox_list", names, arguments)
 
     # Marking ---------------------------------------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 -- KEYS  1 inbox, 2 meta, 3 unread, 4 archived; also reads bodies under ARGV[5], which carry the same hash tag
 -- ARGV  1 epoch to use where the inbox has none, 2 the page begins below this offset ("+": at the newest), 3 which:
 --       "current" (not archived), "all", "unread" or "archived", 4 most notifications wanted (0: only the numbers),
---       5 prefix of body keys, 6 ttl of meta (s), 7 most entries looked at
+--       5 prefix of body keys, 6 ttl of meta (s), 7 most entries looked at, 8 most bytes of publications, unless the
+--       first alone has more
 -- Returns  {epoch, top, how many are unread, how many of these are unseen, where to go on ("": there is nothing more),
 --          {offset, "1" when it is read, "1" when it is archived, "1" when it was seen, publication}, …}
 -- Atomic because marks and entries must belong to the same moment; and what is unread but no longer there is forgotten
 -- before it is counted.
 local log, meta, unread, archived = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local which, wanted, look = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
+local which, wanted, look, room = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local epoch = redis.call('HGET', meta, 'epoch')
 if not epoch then
   -- A log without a position is from before the position was lost: its offsets mean nothing now.
@@ -76,6 +77,11 @@ for i, entry in ipairs(entries) do
   local offset, content = string.match(entry[1], '^%d+'), publication(entry)
   local away = redis.call('ZSCORE', archived, offset) and '1' or '0'
   if content and (which ~= 'current' or away == '0') then
+    room = room - #content
+    if room < 0 and #out > 5 then
+      out[5] = string.format('%.0f', out[#out][1])
+      break
+    end
     local read = redis.call('ZSCORE', unread, offset) and '0' or '1'
     local shown = (read == '1' or tonumber(offset) <= seen) and '1' or '0'
     out[#out + 1] = {tonumber(offset), read, away, shown, content}

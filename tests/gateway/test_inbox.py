@@ -103,6 +103,26 @@ async def test_who_never_got_anything_has_an_empty_inbox(redis_server: EmbeddedR
         assert await node.pipe.ask("EXISTS", keys.meta("@bob")) == 0
 
 
+async def test_a_page_of_long_notifications_is_short(
+    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "PAGE_BYTES", 5_000)
+    monkeypatch.setattr(inbox_module, "LOOK", 2)
+    async with running_node(redis_server.url, keys) as node:
+        producer = Producer(node.pipe, keys, kept=100)
+        for size in (1_000, 6_000, 2_000, 2_000, 2_000, 10):
+            await producer.notify("alice", {"text": "x" * size})
+        seen, more, before = [], True, 7
+        while more:
+            page = await call(node, "inbox.list", before=before)
+            found = [item["offset"] for item in page["items"]]
+            seen.append(found)
+            before, more = found[-1], page["more"]
+        assert [offset for found in seen for offset in found] == [6, 5, 4, 3, 2, 1]
+        assert len(seen) == 3
+        assert all(len(found) < 5 for found in seen)
+
+
 async def test_states_and_state_publications(redis_server: EmbeddedRedis, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         await filled(node, 6)
