@@ -59,8 +59,8 @@ def _profile(*, shown: bool) -> Json:
     )
     if shown:
         profile["required"] = ["id"]
-        unreadable: Json = _list({"enum": list(CONTACTS)})
-        profile["properties"] |= {"id": name(), "unreadable": unreadable}
+        kinds: Json = _list({"enum": list(CONTACTS)})
+        profile["properties"] |= {"id": name(), "unreadable": kinds, "gone": kinds}
         profile["description"] = "Contacts are masked, unless asked for with contacts=plain and the scope contacts."
     return profile
 

@@ -184,8 +184,9 @@ def _profile(user: str, known: Known, *, masked: bool, secret: str = "") -> Mapp
     hook = known.profile.contacts.webhook
     if hook and hook.secret == secret:
         out["webhook"]["secret"] = secret
-    if known.unreadable:
-        out["unreadable"] = list(known.unreadable)
+    for what, kinds in (("unreadable", known.unreadable), ("gone", known.gone)):
+        if kinds:
+            out[what] = list(kinds)
     return out
 
 

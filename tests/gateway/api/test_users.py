@@ -113,6 +113,16 @@ async def test_a_body_that_nests_too_deep_is_refused(open_api: OpenApi) -> None:
             assert answer.status_code == 400, (method, path)
 
 
+async def test_an_address_where_nobody_is_is_shown_as_gone(open_api: OpenApi) -> None:
+    async with keyed(open_api) as api:
+        await ask(api, "PUT", "/alice", ALICE)
+        profile = api.keys.profile("alice")
+        await api.pipe.ask("HSET", profile, "gone_email", await api.pipe.ask("HGET", profile, "email"))
+        assert (await ask(api, "PATCH", "/alice", {"name": "A"})).json()["gone"] == ["email"]
+        assert (await ask(api, "GET", "/alice")).json()["gone"] == ["email"]
+        assert "gone" not in (await ask(api, "PATCH", "/alice", {"email": "new@example.com"})).json()
+
+
 async def test_people_are_found_by_their_addresses(open_api: OpenApi) -> None:
     async with keyed(open_api) as api:
         await ask(api, "PUT", "/alice", ALICE)
