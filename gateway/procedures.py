@@ -15,9 +15,12 @@ from typing import Any, Final
 from bus.errors import BusError
 from bus.event import Problem
 from gateway.connection import Connection
+from gateway.limits import Tally
 
 MOST: Final = 500
-"""Procedures that may run at once on a node."""
+"""Procedures that may run at once on a node, and"""
+OF_ONE: Final = 100
+"""of those for one person, so that nobody's broken app takes the place of all others."""
 SECONDS: Final = 10.0
 """How long one may take."""
 
@@ -77,10 +80,11 @@ Procedure = Callable[[Caller, Params], Awaitable[Answer]]
 class Procedures:
     """All procedures of a node by name."""
 
-    def __init__(self, most: int = MOST, seconds: float = SECONDS) -> None:
+    def __init__(self, most: int = MOST, seconds: float = SECONDS, of_one: int = OF_ONE) -> None:
         self._table: dict[str, Procedure] = {}
         self._most, self._seconds = most, seconds
         self._running = 0
+        self._by_user = Tally(of_one)
 
     def add(self, table: Mapping[str, Procedure]) -> None:
         """Take procedures in. Raises ValueError for a name that is there already."""
@@ -98,7 +102,10 @@ class Procedures:
             return Fault(Wrong.UNKNOWN, "there is no such method")
         if self._running >= self._most:
             return Fault(Wrong.BUSY, "too much is asked of this node now")
+        if not self._by_user.has_room(caller.user):
+            return Fault(Wrong.BUSY, "too much is asked at once in this person's name")
         self._running += 1
+        self._by_user.take(caller.user)
         try:
             async with asyncio.timeout(self._seconds):
                 return await procedure(caller, params)
@@ -106,6 +113,7 @@ class Procedures:
             return Fault(Wrong.UNAVAILABLE, "this cannot be done now")
         finally:
             self._running -= 1
+            self._by_user.release(caller.user)
 
 
 def bad(message: str, pointer: str = "") -> Fault:

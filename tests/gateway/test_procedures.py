@@ -58,6 +58,27 @@ async def test_more_at_once_than_the_bound_are_refused_and_later_ones_are_not() 
     assert await procedures.call(ALICE, "wait", {}) == {}
 
 
+async def test_one_person_cannot_take_the_place_of_all_others() -> None:
+    procedures = Procedures(most=5, of_one=2)
+    gate = asyncio.Event()
+
+    async def wait(caller: Caller, params: Params) -> Answer:
+        await gate.wait()
+        return {}
+
+    procedures.add({"wait": wait, "echo": echo})
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(procedures.call(ALICE, "wait", {})) for _ in range(3)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        refused = tasks[2].result()
+        assert isinstance(refused, Fault)
+        assert refused.kind is Wrong.BUSY
+        assert await procedures.call(Caller("bob"), "echo", {}) == {"user": "bob"}
+        gate.set()
+    assert tasks[0].result() == tasks[1].result() == {}
+    assert await procedures.call(ALICE, "echo", {}) == {"user": "alice"}
+
+
 async def test_an_outage_and_a_deadline_are_faults_and_a_bug_is_raised() -> None:
     async def away(caller: Caller, params: Params) -> Answer:
         raise BusDown("no connection to Redis")
