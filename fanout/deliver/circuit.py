@@ -7,6 +7,7 @@ that is down stops nobody else's. Times are seconds of a monotonic clock.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -33,8 +34,16 @@ SLOW: Final = 2.0
 SHARE: Final = 4
 """A slow circuit gets one place in so many of the window, where there are others."""
 CROWDED: Final = 2.0
-"""Who finds no place there comes again after about so many seconds."""
+"""Who finds no place there, or comes while a probe is under way, comes again after so many seconds at least."""
+LINE: Final = 100.0
+"""So many of them a second come again: each waits longer than the one before, or they would only ask and ask."""
+LONGEST_LINE: Final = 60.0
+LEAST: Final = 1.0
+"""Seconds for which who asks for less is left alone at least, whatever it says: "now" would be asked again for ever."""
+REST: Final = 60.0
+"""Seconds for which a provider, or a host of it, rests that does not accept us."""
 AWAY: Final = "the provider is away"
+REFUSES: Final = "the provider does not accept us"
 MOST: Final = 10_000
 """Most circuits that are remembered."""
 
@@ -48,15 +57,30 @@ class Circuit:
         self._calls: OrderedDict[int, float] = OrderedDict()
         self._number = 0
         self._rests_until = 0.0
+        self._refuses_until = 0.0
+        self._in_line = 0
 
     def admit(self, now: float, places: int) -> Throttled | None:
         """Why a call is not made now; None: `begin` it. `places`: size of the window, 0 where nobody else is in it."""
+        if self.refuses(now):
+            return Throttled(self._refuses_until - now, Scope.CHANNEL, REFUSES)
         if now < self._rests_until:
             return Throttled(self._rests_until - now, Scope.ENDPOINT, "throttled")
         if places and self._crowded(now, places):
-            return Throttled(CROWDED, Scope.ENDPOINT, "the provider is slow")
+            return Throttled(self._stand_in_line(), Scope.ENDPOINT, "the provider is slow")
         wait = self.breaker.admit(now)
+        if self.breaker.state is State.PROBING and wait:
+            wait = self._stand_in_line()
         return Throttled(wait, Scope.ENDPOINT, AWAY) if wait else None
+
+    def refuses(self, now: float) -> bool:
+        """Whether it rests because it did not accept us."""
+        return now < self._refuses_until
+
+    def _stand_in_line(self) -> float:
+        """Seconds until the next of those may come who found no place; the line begins anew with every call."""
+        self._in_line += 1
+        return min(LONGEST_LINE, CROWDED + (self._in_line - 1) / LINE)
 
     def _crowded(self, now: float, places: int) -> bool:
         if len(self._calls) < max(1, places // SHARE):
@@ -66,6 +90,7 @@ class Circuit:
     def begin(self, now: float) -> int:
         """A call begins; its number."""
         self._number += 1
+        self._in_line = 0
         self._calls[self._number] = now
         return self._number
 
@@ -77,13 +102,21 @@ class Circuit:
                 wait = self.breaker.failed(now)
                 # What may have been taken goes to no other provider: it is this one's target that waits.
                 scope = Scope.TARGET if isinstance(outcome, Retry) else Scope.ENDPOINT
-                return Throttled(wait, scope, outcome.reason) if wait and not self.personal else outcome
-            case Done() | Gone() | Misconfigured():
+                if not wait or self.personal:
+                    return outcome
+                asked = outcome.after if isinstance(outcome, Retry) else None
+                return Throttled(max(wait, asked or 0.0), scope, outcome.reason)
+            case Done() | Gone():
                 self.breaker.succeeded()
+            case Misconfigured():
+                self.breaker.succeeded()
+                self._refuses_until = now + REST
             case Throttled(after, scope):
                 self.breaker.succeeded()
+                after = max(LEAST, after)
                 if scope is not Scope.TARGET:
                     self._rests_until = max(self._rests_until, now + after)
+                return replace(outcome, after=after)
             case Rejected() | Expired() | Cancelled() | Skipped() | Deferred() | None:
                 # Said perhaps without a word to the provider.
                 self.breaker.ended(now)
@@ -116,6 +149,10 @@ class Circuits:
         if len(self._by_host) > MOST:
             for host in [host for host, circuit in self._by_host.items() if circuit.idle][: MOST // 10]:
                 del self._by_host[host]
+
+    def refusing(self, now: float) -> bool:
+        """Whether any rests because it did not accept us."""
+        return any(circuit.refuses(now) for circuit in self._by_host.values())
 
     @property
     def open(self) -> int:

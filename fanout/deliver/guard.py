@@ -17,11 +17,9 @@ from bus.clock import Clock
 from bus.outcome import Misconfigured, Outcome, Retry, Scope, Throttled, Unavailable
 from fanout.channels.delivery import Delivery, Sender
 from fanout.deliver.bucket import Bucket
-from fanout.deliver.circuit import Circuit, Circuits
+from fanout.deliver.circuit import REST, Circuit, Circuits
 from fanout.deliver.stats import ChannelStats
 
-REST: Final = 60.0
-"""Seconds for which a provider rests that does not accept us."""
 PATIENCE: Final = 1.0
 """Longest wait for a provider's rate, in seconds, that is spent in place; who has longer to wait comes back."""
 SPREAD: Final = 0.25
@@ -41,7 +39,6 @@ class Provider:
     sender: Sender
     bucket: Bucket | None = None
     circuits: Circuits = field(default_factory=Circuits)
-    rests_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +93,25 @@ class Guard:
         every = [provider for providers in self._providers.values() for provider in providers]
         now = self._clock.monotonic()
         self._stats.open_breakers = sum(provider.circuits.open for provider in every)
-        self._stats.resting = sum(provider.rests_until > now for provider in every)
+        self._stats.resting = sum(provider.circuits.refusing(now) for provider in every)
 
     # One provider ------------------------------------------------------------------------------------------------
 
     async def _try(self, provider: Provider, delivery: Delivery) -> Told:
         now = self._clock.monotonic()
-        if provider.rests_until > now:
-            return Told(Throttled(provider.rests_until - now, Scope.CHANNEL, "the provider does not accept us"))
         circuit = provider.circuits.of(delivery.target)
         if (refused := self._rate(provider, now) or circuit.admit(now, self._places)) is not None:
             return Told(refused)
         outcome = await self._call(provider, circuit, delivery)
         self._stats.outcomes[provider.name, type(outcome).__name__.lower()] += 1
         if isinstance(outcome, Misconfigured):
-            self._rest(provider, outcome.reason)
+            told = {
+                "channel": self._stats.channel,
+                "provider": provider.name,
+                "seconds": REST,
+                "reason": outcome.reason,
+            }
+            log.error("a provider does not accept us", extra=told)
         return Told(outcome, provider.name)
 
     @staticmethod
@@ -143,11 +144,6 @@ class Guard:
             return Retry("no answer in time")
         finally:
             self._stats.seconds.observe(self._clock.monotonic() - began)
-
-    def _rest(self, provider: Provider, reason: str) -> None:
-        provider.rests_until = self._clock.monotonic() + REST
-        told = {"channel": self._stats.channel, "provider": provider.name, "seconds": REST, "reason": reason}
-        log.error("a provider does not accept us", extra=told)
 
     # All of them -------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from bus.outcome import (
 from fanout.channels.delivery import EmailAddress, HookTarget, PhoneNumber, PushTarget
 from fanout.deliver import circuit as module
 from fanout.deliver.breaker import FAILURES, RESTS, State
-from fanout.deliver.circuit import AWAY, CROWDED, SLOW, Circuit, Circuits, host_of
+from fanout.deliver.circuit import AWAY, CROWDED, LEAST, LONGEST_LINE, REFUSES, REST, SLOW, Circuit, Circuits, host_of
 
 
 def push(url: str) -> PushTarget:
@@ -89,7 +89,15 @@ def test_whoever_answers_is_there(outcome: Outcome) -> None:
     for _ in range(FAILURES - 1):
         call(circuit, Unavailable("x"))
     assert call(circuit, outcome) == outcome
-    assert call(circuit, Unavailable("x")) == Unavailable("x")
+    assert call(circuit, Unavailable("x"), REST) == Unavailable("x")
+
+
+def test_who_does_not_accept_us_rests() -> None:
+    circuit = Circuit(personal=False)
+    call(circuit, Misconfigured("401"))
+    assert circuit.admit(REST / 2, 0) == Throttled(REST / 2, Scope.CHANNEL, REFUSES)
+    assert circuit.refuses(REST / 2)
+    assert circuit.admit(REST, 0) is None
 
 
 @pytest.mark.parametrize("outcome", [Rejected("x"), Expired(), Cancelled("x"), Skipped("x"), Deferred(1.0, "x"), None])
@@ -118,12 +126,39 @@ def test_who_asks_for_less_is_left_alone_for_as_long() -> None:
     assert circuit.admit(30.0, 0) is None
 
 
+def test_who_wants_to_be_asked_at_once_again_and_again_is_not() -> None:
+    circuit = Circuit(personal=True)
+    assert call(circuit, Throttled(0.0, Scope.ENDPOINT)) == Throttled(LEAST, Scope.ENDPOINT)
+    assert circuit.admit(LEAST / 2, 0) == Throttled(LEAST / 2, Scope.ENDPOINT, "throttled")
+    assert call(circuit, Throttled(0.0, Scope.TARGET), LEAST) == Throttled(LEAST, Scope.TARGET)
+
+
+def test_a_provider_that_names_a_time_as_it_goes_down_is_given_that_time() -> None:
+    circuit = Circuit(personal=False)
+    outcomes = [call(circuit, Retry("503", after=1_800.0)) for _ in range(FAILURES)]
+    assert outcomes[-1] == Throttled(1_800.0, Scope.TARGET, "503")
+
+
+def test_those_who_find_no_place_come_back_one_after_the_other() -> None:
+    circuit = Circuit(personal=True)
+    for _ in range(FAILURES):
+        call(circuit, Unavailable("x"))
+    probe = circuit.begin(RESTS[0]) if circuit.admit(RESTS[0], 0) is None else None
+    assert probe is not None
+    waits = [told.after for _ in range(10_000) if (told := circuit.admit(RESTS[0], 0)) is not None]
+    assert waits[0] == CROWDED
+    assert waits == sorted(waits)
+    assert (len(set(waits)) > 5_000, waits[-1]) == (True, LONGEST_LINE)
+    circuit.end(probe, Done(), RESTS[0])
+    assert circuit.admit(RESTS[0], 0) is None
+
+
 def test_a_slow_circuit_gets_a_share_of_the_window() -> None:
     circuit = Circuit(personal=False)
     numbers = [circuit.begin(0.0) for _ in range(4)]
     assert circuit.admit(SLOW, 16) is None
     assert circuit.admit(SLOW + 0.1, 16) == Throttled(CROWDED, Scope.ENDPOINT, "the provider is slow")
-    assert circuit.admit(SLOW + 0.1, 17) == Throttled(CROWDED, Scope.ENDPOINT, "the provider is slow")
+    assert circuit.admit(SLOW + 0.1, 17) == Throttled(CROWDED + 0.01, Scope.ENDPOINT, "the provider is slow")
     assert circuit.admit(SLOW + 0.1, 20) is None
     assert circuit.admit(SLOW + 0.1, 0) is None
     assert not circuit.idle

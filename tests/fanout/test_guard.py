@@ -12,7 +12,8 @@ from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected, R
 from fanout.channels.delivery import Delivery, EmailAddress, Mail, PushTarget
 from fanout.deliver.breaker import FAILURES, RESTS
 from fanout.deliver.bucket import Bucket
-from fanout.deliver.guard import PATIENCE, REST, Guard, Provider, Told
+from fanout.deliver.circuit import REST
+from fanout.deliver.guard import PATIENCE, Guard, Provider, Told
 from fanout.deliver.stats import ChannelStats
 from tests.fanout.office import Scripted, an_event
 
@@ -127,6 +128,18 @@ async def test_a_provider_that_does_not_accept_us_rests(caplog: pytest.LogCaptur
     desk.clock.now += REST
     desk.first.rule = always(Done())
     assert await desk.send() == Told(Done(), "first")
+
+
+async def test_a_push_service_that_does_not_accept_us_stops_no_other() -> None:
+    desk = Desk("webpush")
+    desk.first.rule = desk.second.rule = lambda d: Misconfigured("403") if "strict" in repr_target(d) else Done()
+    for _ in range(2):
+        told = await desk.send(pushed("strict.example"), "webpush")
+        assert isinstance(told.outcome, Throttled)
+        assert await desk.send(pushed("other.example"), "webpush") == Told(Done(), "first")
+    assert len([one for one in desk.first.taken if "strict" in repr_target(one)]) == 1
+    desk.guard.refresh()
+    assert desk.stats.resting == 2
 
 
 async def test_waits_are_spread_so_that_nobody_comes_back_together() -> None:
