@@ -15,6 +15,8 @@ PAGE: Final = 100
 DEFAULT_PAGE: Final = 30
 MOST: Final = 500
 """Most ids or offsets in one request."""
+MOST_ACKED: Final = 10_000
+"""Most offsets that one acknowledgement without a connection may span."""
 STATES: Final = ("current", "all", "unread", "archived")
 MAX_EPOCH: Final = 128
 
@@ -105,6 +107,8 @@ def read_ack(params: Params, *, alone: bool) -> Acknowledged | Fault:
         return bad("must be an offset", "/to")
     if not _is_offset(first) or first > to:
         return bad("must be an offset not above to", "/from")
+    if alone and to - first >= MOST_ACKED:
+        return bad(f"must be less than {MOST_ACKED:,} below to", "/from")
     if not isinstance(epoch, str) or not 0 < len(epoch) <= MAX_EPOCH:
         return bad("must be the epoch that the offsets are of", "/epoch")
     return Acknowledged(first, to, epoch)

@@ -96,10 +96,11 @@ class Receipts:
                 self._say(partition, part)
 
     async def now(self, user: str, epoch: str, acked: Ranges) -> int | str:
-        """Note what a person acknowledged, and wait until it is noted: how many offsets were new, or why nothing more
-        was noted ("epoch", "top"). Raises `BusError`."""
+        """Note what a person acknowledged, and wait until it is noted: how many offsets were new, or why nothing was
+        noted ("epoch", "top"). Raises `BusError`."""
         count = 0
-        for piece in pieces(acked, OFFSETS):
+        # The highest first: when that is above the top, nothing of it is noted.
+        for piece in reversed(tuple(pieces(acked, OFFSETS))):
             names, args = self._call(self._keys.partition(user), [(user, Receipt(epoch, acked=piece))])
             [[new, why]] = await self._pipe.script("receipts", names, args)
             if new < 0:

@@ -12,6 +12,7 @@ from bus.keys import Keys, inbox_of
 from bus.ranges import Ranges, parse
 from bus.trail import decode
 from gateway import inbox as inbox_module
+from gateway import receipts as receipts_module
 from gateway.main import application
 from gateway.node import Node
 from gateway.procedures import Caller, Fault, Wrong
@@ -353,6 +354,19 @@ async def test_over_http_what_is_named_and_nothing_before_it(redis_server: Embed
         assert await acked(node) == ((1, 1), (3, 3), (5, 6), (8, 8))
         assert (await refused(node, "ack", to=9, epoch=epoch)).faults[0].pointer == "/to"
         assert (await refused(node, "ack", to=3, epoch="other")).faults[0].pointer == "/epoch"
+
+
+async def test_of_what_is_above_the_newest_nothing_is_acknowledged(
+    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts_module, "OFFSETS", 2)
+    async with running_node(redis_server.url, keys) as node:
+        await filled(node, 5)
+        epoch = (await call(node, "inbox.list"))["epoch"]
+        assert (await refused(node, "ack", to=7, epoch=epoch, **{"from": 1})).faults[0].pointer == "/to"
+        assert await acked(node) == ()
+        assert await call(node, "ack", to=5, epoch=epoch, **{"from": 1}) == {"acked": 5}
+        assert await acked(node) == ((1, 5),)
 
 
 async def test_the_same_over_http(redis_server: EmbeddedRedis, keys: Keys) -> None:

@@ -9,6 +9,7 @@ import pytest
 from bus.cursor import MAX_OFFSET
 from gateway.marks import (
     MOST,
+    MOST_ACKED,
     PAGE,
     Acknowledged,
     Marked,
@@ -70,5 +71,9 @@ def test_acknowledgements() -> None:
         assert place(read_ack({"to": offset, "epoch": "e"}, alone=True)) == "/to"
     for first in (0, 10, "1"):
         assert place(read_ack({"to": 9, "from": first, "epoch": "e"}, alone=True)) == "/from"
+    most = MOST_ACKED
+    assert place(read_ack({"to": most + 9, "from": 9, "epoch": "e"}, alone=True)) == "/from"
+    assert read_ack({"to": most + 9, "from": 10, "epoch": "e"}, alone=True) == Acknowledged(10, most + 9, "e")
+    assert read_ack({"to": most + 9, "epoch": "e"}, alone=False) == Acknowledged(1, most + 9, "e")
     for epoch in (None, "", 7, "x" * 1_000):
         assert place(read_ack({"to": 9, "epoch": epoch}, alone=True)) == "/epoch"
