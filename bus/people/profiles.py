@@ -18,6 +18,7 @@ from bus.people import preferences as prefs
 from bus.people.preferences import Faults, Preferences
 from bus.people.profile import CONTACTS, INDEXED, BadProfile, Contacts, Profile, normal
 from bus.people.store import ATTEMPTS, NoKeys, Store, pairs
+from bus.people.vault import Unreadable
 
 MAX_FOUND: Final = 100
 """Most people that a lookup by address gives."""
@@ -118,6 +119,11 @@ class Profiles(Store):
         # The index may be ahead of a profile, or behind it.
         found = [(name, await self.get(name)) for name in names]
         return tuple(name for name, known in found if known and _has(known.profile.contacts, kind, text))
+
+    def opened_contact(self, user: str, kind: str, sealed: str) -> Contacts | Unreadable:
+        """One contact as it is stored, in the clear."""
+        text = self._open(sealed, user, kind)
+        return text if isinstance(text, Unreadable) else Contacts.from_texts({kind: text})
 
     def _indexes(self, contacts: Contacts) -> frozenset[str]:
         texts, vault = contacts.texts(), self._vault

@@ -14,8 +14,8 @@ from bus.event import Event
 from bus.outcome import Cancelled, Deferred, Expired, Outcome, Skipped
 from bus.people.categories import Category
 from bus.people.devices import Device
-from bus.people.preferences import Preferences
-from bus.people.profile import Profile
+from bus.people.preferences import Preferences, read
+from bus.people.profile import Contacts
 from bus.ranges import covers, parse
 from fanout.channels.delivery import EmailAddress, HookTarget, PhoneNumber, PushTarget, Target
 from fanout.job import Job, Kind
@@ -44,7 +44,10 @@ class Case:
 
     job: Job
     channel: str
-    profile: Profile = field(repr=False)
+    locale: str
+    zone: str
+    """Time zone of the profile; empty where it has none, as the locale and the name."""
+    name: str = field(repr=False)
     preferences: Preferences
     withdrawn: bool
     acked: bytes
@@ -89,7 +92,7 @@ def judge(case: Case, category: Category, zone: str, now: float) -> Outcome | No
     standing = Standing(
         category=category,
         preferences=case.preferences,
-        zone=case.profile.timezone or zone,
+        zone=case.zone or zone,
         has_target=case.has_target,
         acked=job.offset > 0 and covers(parse(case.acked), job.offset),
         read=case.read,
@@ -107,16 +110,13 @@ def judge(case: Case, category: Category, zone: str, now: float) -> Outcome | No
             return Deferred(max(0.0, until - now), f"{reason} until {until:.0f}")
 
 
-def contact(case: Case) -> Target | None:
-    """Where mail, text messages and webhooks go; None where it cannot be read."""
-    contacts = case.profile.contacts
-    if case.channel == "email" and contacts.email:
-        return EmailAddress(contacts.email, case.profile.name or "")
-    if case.channel == "sms" and contacts.phone:
+def contact(contacts: Contacts, name: str) -> Target | None:
+    """Where mail, text messages and webhooks go: the one contact that there is."""
+    if contacts.email:
+        return EmailAddress(contacts.email, name)
+    if contacts.phone:
         return PhoneNumber(contacts.phone)
-    if case.channel == "webhook" and contacts.webhook:
-        return HookTarget(contacts.webhook.url, contacts.webhook.secret)
-    return None
+    return HookTarget(contacts.webhook.url, contacts.webhook.secret) if contacts.webhook else None
 
 
 def push_target(device: Device) -> PushTarget:
@@ -137,8 +137,10 @@ def bodies(raw: Sequence[Any]) -> tuple[Body, ...]:
     return tuple(Body(content, bool(withdrawn), remains) for content, withdrawn, remains in raw)
 
 
-# One event goes to many people: it is read once for all of them.
+# One event goes to many people, and many people have chosen nothing: each is read once for all of them.
 _content = lru_cache(maxsize=1_024)(decode_content)
+preferences = lru_cache(maxsize=1_024)(read)
+"""What a person chose, from the stored document; empty for nothing."""
 
 
 @lru_cache(maxsize=1_024)

@@ -22,7 +22,7 @@ from bus.pipe import Pipe
 from bus.policy import Bury, Settlement
 from bus.queue import Entry
 from fanout.channels.delivery import Delivery, Target
-from fanout.deliver.case import CONTACT, GONE_PREFIX, Case, bodies, contact, judge, push_target
+from fanout.deliver.case import CONTACT, GONE_PREFIX, Case, bodies, contact, judge, preferences, push_target
 from fanout.deliver.compose import compose
 from fanout.deliver.guard import Guard, Told
 from fanout.deliver.record import Record, record
@@ -98,26 +98,25 @@ class Deliverer:
     async def _look(self, job: Job) -> Case:
         """Everything about the job in one trip."""
         office, keys, p = self._office, self._office.keys, self._partition
-        channel, inbox = office.channel, inbox_of(job.user)
+        channel, user, inbox = office.channel, job.user, inbox_of(job.user)
         push = channel == "push"
-        where = keys.devices(job.user) if push else keys.profile(job.user)
+        profile, devices = keys.profile(user), keys.devices(user)
         field, gone = (job.target, "") if push else (CONTACT[channel], GONE_PREFIX + CONTACT[channel])
-        names = (keys.withdrawn(p, job.ref), keys.meta(inbox), keys.unread(job.user), keys.log(inbox), where)
-        about = (keys.body(p, ref) for ref in job.refs or (job.ref,))
+        names = (
+            *(keys.withdrawn(p, job.ref), keys.meta(inbox), keys.unread(user), keys.log(inbox), profile),
+            *(keys.preferences(user), devices if push else profile),
+            *(keys.body(p, ref) for ref in job.refs or (job.ref,)),
+        )
         args = (job.offset, escape(job.ref), field, gone)
-        # Sent in the same turn as the reading of the person, so both travel together.
-        reading = office.pipe.future("read_job", (*names, *about), args)
-        try:
-            person = await office.directory.person(job.user)
-        except BaseException:
-            reading.cancel()
-            raise
-        withdrawn, acked, read, target, gone_value, *told = await reading
+        found = await office.pipe.script("read_job", names, args)
+        withdrawn, acked, read, target, gone_value, locale, zone, name, doc, *told = found
         return Case(
             job=job,
             channel=channel,
-            profile=person.profile,
-            preferences=person.preferences,
+            locale=locale.decode(),
+            zone=zone.decode(),
+            name=name.decode(),
+            preferences=preferences(doc),
             withdrawn=bool(withdrawn),
             acked=acked,
             read=bool(read),
@@ -137,9 +136,9 @@ class Deliverer:
         target, kind = found
         if not (events := case.events):
             return Told(Expired())
-        locale, zone = self._locale(case), case.preferences.timezone or case.profile.timezone or office.zone
-        unsubscribe = None if category.required else office.unsubscribe(job.user, job.category, office.channel)
-        content = Content(events, job.user, case.profile.name or "", zone, unsubscribe)
+        locale, zone = self._locale(case), case.preferences.timezone or case.zone or office.zone
+        unsubscribe = self._unsubscribe(job, category)
+        content = Content(events, job.user, case.name, zone, unsubscribe)
         message = compose(office.templates, office.channel, job.kind, content, locale)
         if isinstance(message, Rejected):
             return Told(message)
@@ -160,15 +159,23 @@ class Deliverer:
 
     def _target(self, case: Case) -> tuple[Target, str] | None:
         """Where it goes, in the clear, and the kind of provider; None where it cannot be opened."""
-        if (device := case.device) is None:
-            target = contact(case)
-            return None if target is None else (target, self._office.channel)
-        opened = self._office.directory.opened(case.job.user, device)
-        return None if isinstance(opened, Unreadable) else (push_target(opened), device.provider)
+        office, user = self._office, case.job.user
+        if (device := case.device) is not None:
+            opened = office.directory.opened(user, device)
+            return None if isinstance(opened, Unreadable) else (push_target(opened), device.provider)
+        contacts = office.directory.opened_contact(user, CONTACT[office.channel], case.target.decode())
+        target = None if isinstance(contacts, Unreadable) else contact(contacts, case.name)
+        return None if target is None else (target, office.channel)
+
+    def _unsubscribe(self, job: Job, category: Category) -> str | None:
+        """A push has no place for a link, and who gets webhooks knows where they come from."""
+        if category.required or self._office.channel not in ("email", "sms"):
+            return None
+        return self._office.unsubscribe(job.user, job.category, self._office.channel)
 
     def _locale(self, case: Case) -> str:
         own = case.device.locale if case.device is not None else None
-        return case.preferences.locale or case.profile.locale or own or self._office.locale
+        return case.preferences.locale or case.locale or own or self._office.locale
 
     # Telling -----------------------------------------------------------------------------------------------------
 

@@ -14,16 +14,15 @@ from bus.outcome import Cancelled, Deferred, Expired, Outcome, Skipped
 from bus.people.categories import Category
 from bus.people.devices import Device
 from bus.people.preferences import Preferences, parse
-from bus.people.profile import Contacts, Profile, Webhook
+from bus.people.profile import Contacts, Webhook
 from fanout.channels.delivery import EmailAddress, HookTarget, PhoneNumber, PushTarget
-from fanout.deliver.case import Body, Case, bodies, contact, judge, push_target
+from fanout.deliver.case import Body, Case, bodies, contact, judge, preferences, push_target
 from fanout.job import Job, Kind
 
 NOW = 1_800_000_000.0
 EVENT = Event(id="e1", source="shop", type="note", created_at=NOW, title="t")
 OTHER = replace(EVENT, id="e2")
 JOB = Job("0" * 32, EVENT.ref, "alice", offset=7, unless="acked")
-CONTACTS = Contacts("a@b.example", "+4930123456", Webhook("https://h.example/", "whsec_x"))
 HERE = Body(encode_content(EVENT), False, b"")
 GONE = Body(b"", True, b"")
 PLAIN = Category("")
@@ -33,7 +32,9 @@ def case(**changes: Any) -> Case:
     given: dict[str, Any] = {
         "job": JOB,
         "channel": "email",
-        "profile": Profile(name="Alice", contacts=CONTACTS),
+        "locale": "",
+        "zone": "",
+        "name": "Alice",
         "preferences": Preferences(),
         "withdrawn": False,
         "acked": b"",
@@ -83,7 +84,7 @@ def test_quiet_hours_are_those_of_where_the_person_is() -> None:
     held = judge(asked, PLAIN, "UTC", at_eight_utc)
     assert held == Deferred(7200.0, f"quiet hours until {at_eight_utc + 7200:.0f}")
     assert judge(asked, PLAIN, "Asia/Tokyo", at_eight_utc) is None
-    elsewhere = case(preferences=quiet, profile=Profile(timezone="Asia/Tokyo", contacts=CONTACTS))
+    elsewhere = case(preferences=quiet, zone="Asia/Tokyo")
     assert judge(elsewhere, PLAIN, "UTC", at_eight_utc) is None
 
 
@@ -116,11 +117,16 @@ def test_a_digest_is_of_what_is_left() -> None:
 
 
 def test_where_it_goes() -> None:
-    assert contact(case()) == EmailAddress("a@b.example", "Alice")
-    assert contact(case(channel="sms")) == PhoneNumber("+4930123456")
-    assert contact(case(channel="webhook")) == HookTarget("https://h.example/", "whsec_x")
-    assert contact(case(profile=Profile())) is None
-    assert contact(case(profile=Profile(contacts=CONTACTS))) == EmailAddress("a@b.example", "")
+    assert contact(Contacts(email="a@b.example"), "Alice") == EmailAddress("a@b.example", "Alice")
+    assert contact(Contacts(phone="+4930123456"), "Alice") == PhoneNumber("+4930123456")
+    hook = Webhook("https://h.example/", "whsec_x")
+    assert contact(Contacts(webhook=hook), "") == HookTarget("https://h.example/", "whsec_x")
+    assert contact(Contacts(), "") is None
+
+
+def test_what_a_person_chose_is_read_from_their_document() -> None:
+    assert preferences(b"") == Preferences()
+    assert preferences(b'{"locale":"de"}').locale == "de"
 
 
 def test_where_a_push_goes() -> None:
