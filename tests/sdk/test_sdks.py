@@ -182,6 +182,7 @@ async def test_what_was_missed_while_the_server_restarted_is_recovered(system: S
         publish(0, 1)
         while len(dan.journal.publications(topic)) < 2:
             await dan.journal.next("publication", channel=topic)
+        await acknowledged(system, user, 1, 2)
 
         await asyncio.to_thread(system.gateway.end)
         assert (await dan.journal.next("connecting"))["code"] == SHUTDOWN
