@@ -40,9 +40,23 @@ local alive = {}
 for i = 18, at - 1 do alive[ARGV[i]] = true end
 -- Read before anything is written, so that a key of another type refuses the whole.
 local before = redis.call('HMGET', seen, unpack(names))
+local kept = redis.call('HMGET', body, 'pub', 'e', 'l', 'x')
 local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- Sent again under its id with another ladder, or with a default that was changed meanwhile: the ladder that it came
+-- with first stands, for by its steps the timers are numbered that run.
+if index ~= '' and kept[3] and kept[3] ~= ARGV[12] then
+  index, wait = '', 0
+  for i, step in ipairs(cjson.decode(kept[3])) do
+    wait = wait + step.after * 1000
+    if step.via ~= 'live' then
+      index = i - 1
+      break
+    end
+  end
+end
 
 local due, given, topics_given, muted = {}, {}, 0, 0
 local stored = false
@@ -53,8 +67,15 @@ local user_at = #timers - 6 + #'user:' + 1
 local function store()
   if stored then return end
   stored = true
-  local fields = {'pub', publication, 'x', ARGV[13]}
-  if ARGV[11] ~= '' then fields = {'pub', publication, 'x', ARGV[13], 'e', ARGV[11], 'l', ARGV[12], 'g', ARGV[10]} end
+  -- What it said first is what it says: others have that already.
+  local fields = {'x', ARGV[13]}
+  if tonumber(kept[4] or 0) > tonumber(ARGV[13]) then fields[2] = kept[4] end
+  local function add(...)
+    for _, part in ipairs({...}) do fields[#fields + 1] = part end
+  end
+  if not kept[1] then add('pub', publication) end
+  if ARGV[11] ~= '' and not kept[2] then add('e', ARGV[11]) end
+  if ARGV[11] ~= '' and not kept[3] then add('l', ARGV[12], 'g', ARGV[10]) end
   redis.call('HSET', body, unpack(fields))
   -- Another topic of this event may keep it longer; EXPIRE GT came with 7.0 only.
   if redis.call('TTL', body) < tonumber(ARGV[4]) then redis.call('EXPIRE', body, ARGV[4]) end

@@ -102,6 +102,34 @@ async def test_a_repeat_sets_no_second_timer(ladder: Ladder) -> None:
     assert await ladder.ask("XLEN", ladder.keys.log("@alice")) == 1
 
 
+async def test_a_repeat_with_another_ladder_climbs_the_first_one(ladder: Ladder) -> None:
+    (bob,) = ladder.neighbours(1)
+    await ladder.online("alice")
+    await ladder.online(bob)
+    ref = await ladder.publish(data={"n": 1})
+    before = await ladder.timers()
+    body = await ladder.ask("HGETALL", ladder.keys.body(ladder.p, ref))
+    other = (Step("email", 5), Step("sms", 7))
+    assert await ladder.publish("1", "alice", bob, ladder=other, category="other", data={"n": 2}) == ref
+    after = dict(await ladder.timers())
+    assert {timer: after.pop(timer) for timer, _ in before} == dict(before)
+    assert list(after) == [step(ref, bob, 1)]
+    assert dict(await ladder.waits())[step(ref, bob, 1)] == pytest.approx(30, abs=2)
+    again = await ladder.ask("HGETALL", ladder.keys.body(ladder.p, ref))
+    kept, now = (dict(zip(flat[::2], flat[1::2], strict=True)) for flat in (body, again))
+    assert (now.pop(b"n"), kept.pop(b"n")) == (b"2", b"1")
+    assert now == kept
+
+
+async def test_a_repeat_that_lasts_longer_is_followed_as_long(ladder: Ladder) -> None:
+    (bob,) = ladder.neighbours(1)
+    ref = await ladder.publish()
+    event = Event("1", "shop", "x", 0.0, users=(bob,), ladder=LADDER, title="1")
+    for over in (SOON + 5_000, SOON - 5_000):
+        await ladder.publisher.publish([Current(event, over / 1000)])
+    assert await ladder.ask("HGET", ladder.keys.body(ladder.p, ref), "x") == b"%d" % (SOON + 5_000)
+
+
 @pytest.mark.parametrize("kind", [MESSAGE, "tocsin.state"])
 async def test_the_systems_own_is_never_unread_nor_followed_up(ladder: Ladder, kind: str) -> None:
     event = Event("1", "shop", kind, 0.0, users=("alice",), data={})
