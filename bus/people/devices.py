@@ -137,15 +137,15 @@ class Device:
 
     def to_json(self) -> bytes:
         """As it is kept: what is absent left out."""
-        raw = asdict(self) | {"state": self.state.value}
-        return orjson.dumps({name: value for name, value in raw.items() if value is not None and name != "id"})
+        raw = {name: value for name in _STORED if (value := getattr(self, name)) is not None}
+        return orjson.dumps(raw | {"state": self.state.value})
 
     @classmethod
     def from_json(cls, id: str, data: bytes) -> Device:
         """What `to_json` made; members of a newer release are passed over."""
         raw: dict[str, Any] = orjson.loads(data)
-        known = {f.name for f in fields(cls)} & raw.keys()
-        return cls(id=id, **{name: raw[name] for name in known - {"id", "state"}}, state=State(raw["state"]))
+        known = {name: raw[name] for name in _STORED if name in raw}
+        return cls(id=id, **known | {"state": State(raw["state"])})
 
     def shown(self) -> dict[str, Any]:
         """For people: everything but the target and its keys."""
@@ -154,6 +154,9 @@ class Device:
 
 
 # Registering -----------------------------------------------------------------------------------------------------
+
+
+_STORED: Final = tuple(f.name for f in fields(Device) if f.name != "id")
 
 
 @dataclass(frozen=True, slots=True)
