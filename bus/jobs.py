@@ -26,6 +26,8 @@ GROUP: Final = "deliver"
 WARY: Final = 2
 """After so many deaths over one job it is worked alone."""
 MOST_PENDING: Final = 100_000
+MOST_DIGITS: Final = 15
+"""Of a count, or of a Unix time in milliseconds."""
 LONGEST_WAIT = 60.0
 """Seconds: Redis's clock may be set while we wait for what is due, so it is asked this often."""
 
@@ -230,5 +232,6 @@ def _words(settlement: Settlement) -> tuple[str, int, str]:
 
 
 def _number(fields: Mapping[bytes, bytes], name: bytes) -> int:
+    """0 where there is none, nor one that is plausible: also what is no job must be settled."""
     value = fields.get(name, b"0")
-    return int(value) if value.isdigit() else 0
+    return int(value) if value.isdigit() and len(value) <= MOST_DIGITS else 0

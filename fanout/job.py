@@ -103,7 +103,7 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Job | None:
             category=fields[b"g"].decode(),
             expires_at=expires / 1000 if expires else None,
         )
-    except (KeyError, ValueError):  # a bad number, text, kind or JSON is a ValueError too
+    except (KeyError, ValueError, OverflowError):  # a bad number, text, kind or JSON is a ValueError too
         return None
 
 

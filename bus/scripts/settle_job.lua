@@ -12,6 +12,9 @@
 -- reply finds the job acknowledged and does nothing.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ' ' .. ARGV[2] then return redis.error_reply('FENCED lease lost') end
 local id, what, reason, attempts = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+-- First, for a key of another type refuses the whole only before anything is done.
+if what == 'defer' then redis.call('ZCARD', KEYS[3]) end
+if what == 'bury' then redis.call('XLEN', KEYS[4]) end
 if redis.call('XACK', KEYS[2], ARGV[3], id) == 0 then return 0 end
 local job = redis.call('XRANGE', KEYS[2], id, id)[1]
 redis.call('XDEL', KEYS[2], id)
@@ -35,7 +38,7 @@ if job and what == 'defer' then
   redis.call('ZADD', KEYS[3], string.format('%.0f', due), cmsgpack.pack(renewed()))
 elseif job and what == 'bury' then
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[9], '*', 'queue', 'jobs:' .. ARGV[10], 'entry', id,
-    'reason', reason, 'attempts', attempts, unpack(job[2]))
+    'reason', reason, 'attempts', attempts, unpack(job[2], 1, math.min(#job[2], 200)))
 end
 
 local channel, kind, state, ttl = ARGV[10], ARGV[11], ARGV[12], ARGV[13]
@@ -77,7 +80,8 @@ if ARGV[14] ~= '' and redis.call('HGET', KEYS[6], ARGV[16]) == ARGV[17] then
   redis.call('HSET', KEYS[6], ARGV[14], ARGV[15])
   if state == 'gone' and channel == 'push' then
     for _, device in ipairs(redis.call('HVALS', KEYS[6])) do
-      if cjson.decode(device).state ~= 'gone' then return 1 end
+      local fine, known = pcall(cjson.decode, device)
+      if fine and type(known) == 'table' and known.state and known.state ~= 'gone' then return 1 end
     end
     tell('failed', 'no device is left')
   end

@@ -78,7 +78,7 @@ class Notes:
     note: Callable[[Outcome], Note]
 
     def __call__(self, entry: Entry, outcome: Outcome, settlement: Settlement) -> Note:
-        self.told[entry.fields[b"id"].decode()] = (outcome, settlement)
+        self.told[entry.fields.get(b"id", b"?").decode()] = (outcome, settlement)
         return self.note(outcome)
 
 
@@ -299,6 +299,63 @@ async def test_wrong_rights_of_ours_put_a_job_off(room: Room, caplog: pytest.Log
         await until(room.later)
     assert "a partition rests" in caplog.text
     assert await room.dead() == []
+
+
+# What is no job --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("member", [b"\xc1", b"text", b"\x92\xa1a\x80", b"\x91\xa1a", b"\x80", bytes(70_000)])
+async def test_what_somebody_else_wrote_among_those_that_wait_holds_nobody_up(room: Room, member: bytes) -> None:
+    room.desk.rules["?"] = lambda: Rejected("this is no job")
+    await room.pipe.ask("ZADD", room.keys.later(room.p, CHANNEL), 1, member)
+    await room.add("a")
+    batch = await room.take()
+    assert [entry.fields.get(b"id", b"?") for entry in batch.entries] == [b"a", b"?"]
+    for entry in batch.entries:
+        await room.settle(entry, room.desk.rules.get(entry.fields.get(b"id", b"?").decode(), Done)())
+    assert [letter[b"reason"] for letter in await room.dead()] == [b"this is no job"]
+    assert (await room.waiting(), await room.later()) == (0, 0)
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "9" * 5_000, "-1", "x", "1.5"])
+@pytest.mark.parametrize("field", ["n", "x2"])
+async def test_numbers_that_are_none_end_no_worker(room: Room, field: str, number: str) -> None:
+    room.desk.rules["a"] = lambda: Rejected("this is no job")
+    await room.add("a", **{field: number})
+    async with room.working():
+        await room.done()
+    assert [letter[b"reason"] for letter in await room.dead()] == [b"this is no job"]
+
+
+async def test_what_has_very_many_fields_can_be_buried_too(room: Room) -> None:
+    room.desk.rules["a"] = lambda: Rejected("this is no job")
+    await room.add("a", **{f"f{n}": n for n in range(10_000)})
+    async with room.working():
+        await room.done()
+    (letter,) = await room.dead()
+    assert len(letter) < 120
+
+
+@pytest.mark.parametrize("outcome", [Retry("it failed"), Rejected("bad")])
+async def test_a_job_that_cannot_be_put_elsewhere_stays(room: Room, outcome: Outcome) -> None:
+    await room.add("a")
+    (entry,) = (await room.take()).entries
+    for key in (room.keys.later(room.p, CHANNEL), room.keys.dead(room.p)):
+        await room.pipe.ask("SET", key, "of another type")
+    with pytest.raises(Refused):
+        await room.settle(entry, outcome)
+    assert await room.waiting() == 1
+
+
+async def test_devices_that_are_none_leave_nobody_reachable(room: Room) -> None:
+    device, gone = b'{"state":"active"}', b'{"state":"gone"}'
+    room.notes.note = lambda outcome: Note(USER, (REF,), "gone", "gone", "", Mark("d", gone, "d", device, device=True))
+    room.jobs._channel = "push"
+    await room.pipe.ask("HSET", room.keys.devices(USER), "d", device, "x", "no JSON", "y", "[]", "z", "7")
+    await room.add("a")
+    (entry,) = (await room.take()).entries
+    await room.settle(entry, Gone("410"))
+    assert [(one[b"k"], one[b"r"]) for one in await room.trail()] == [(b"gone", b""), (b"failed", b"no device is left")]
 
 
 # What is told ----------------------------------------------------------------------------------------------------

@@ -68,6 +68,8 @@ def test_a_job_holds_what_others_agreed_on() -> None:
         {b"r": b"{"},
         {b"r": b'"x"'},
         {b"r": b"[1]"},
+        {b"x2": b"9" * 400},
+        {b"x2": b"9" * 5_000},
     ],
 )
 def test_what_is_no_job_is_none(broken: dict[bytes, bytes | None]) -> None:
