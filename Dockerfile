@@ -1,4 +1,4 @@
-# Every role in one image, by its command: gateway (the default), fanout, or any other of `tocsin --help`.
+# Every role in one image, by its command: gateway (the default), fanout, deliver, or any other of `tocsin --help`.
 
 FROM python:3.13-slim AS build
 WORKDIR /app
@@ -6,11 +6,13 @@ RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # What it depends on changes seldom, and is a layer of its own.
 COPY pyproject.toml README.md ./
-RUN mkdir -p bus/scripts gateway/api gateway/wire fanout tocsin && pip install . && pip uninstall --yes tocsin
+RUN mkdir -p bus/people bus/scripts gateway/api gateway/wire fanout/channels fanout/deliver fanout/ladder tocsin \
+    && pip install . && pip uninstall --yes tocsin
 COPY bus bus
 COPY gateway gateway
 COPY fanout fanout
 COPY tocsin tocsin
+COPY templates templates
 COPY web/client web/client
 COPY web/demo web/demo
 RUN pip install --no-deps --editable . && python -m compileall -q /app /venv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 import re
 import shutil
@@ -19,6 +20,9 @@ import pytest
 from tocsin_system import LIMIT, clean_environ, client, command, tocsin
 
 from bus.namespaces import Namespaces
+from bus.people.categories import Categories
+from bus.settings import read
+from fanout.deliver.settings import DeliverSettings
 from tocsin.embedded import EmbeddedRedis, free_port
 from tocsin.settings import load, load_gateway
 
@@ -27,6 +31,7 @@ NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 SECRET = "s" * 40
 KEY_HASH = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"  # of `key`
 BEARER = {"Authorization": "Bearer key"}
+LINK = "dG9rZW4tb2YtYW4tdW5zdWJzY3JpYmUtbGluaw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def configuration(folder: Path, port: int, gateways: list[int]) -> Path:
         "gateway-1:8000": f"127.0.0.1:{gateways[0]}",
         "gateway-2:8000": f"127.0.0.1:{gateways[1]}",
         "/tmp/nginx": f"{folder}/nginx",
-        "worker_processes auto;": "worker_processes 1; daemon off;",
+        "worker_processes auto;": f"worker_processes 1; daemon off; user {getpass.getuser()};",
         "/dev/stderr": f"{folder}/error.log",
         "/dev/stdout": f"{folder}/access.log",
         "worker_rlimit_nofile 65536;": "",
@@ -83,9 +88,8 @@ def site(folder: Path) -> Iterator[Site]:
     settings = folder / "tocsin.toml"
     text = (DEPLOY / "tocsin.toml").read_text()
     # The key `key` of a producer, as the comments of the file say how.
-    settings.write_text(
-        text.replace("[fanout]", f'[gateway.api_keys.shop]\nsha256 = "{KEY_HASH}"\nscopes = ["events"]\n\n[fanout]')
-    )
+    key = f'[gateway.api_keys.shop]\nsha256 = "{KEY_HASH}"\nscopes = ["events", "admin"]\n'
+    settings.write_text(text.replace("[fanout]", f"{key}\n[fanout]"))
     with ExitStack() as stack:
         redis = stack.enter_context(EmbeddedRedis(folder / "redis"))
         environ = clean_environ(
@@ -97,9 +101,11 @@ def site(folder: Path) -> Iterator[Site]:
                 "TOCSIN_METRICS_PORT": "0",
                 "TOCSIN_DRAIN_SECONDS": "0.2",
                 "TOCSIN_LOG_LEVEL": "error",
+                "TOCSIN_TEMPLATES": str(DEPLOY.parent / "templates"),
             }
         )
         stack.enter_context(program(command("fanout"), environ))
+        stack.enter_context(program(command("deliver"), environ))
         gateways = {
             str(port): stack.enter_context(program(command("gateway"), environ | {"TOCSIN_PORT": str(port)}))
             for port in ports[1:]
@@ -159,8 +165,23 @@ async def test_everything_passes_through_nginx_and_a_lost_gateway_is_replaced(tm
                 inbox = (await again.ask("connect", token=token, subs=recover))["connect"]["subs"]["inbox"]
                 assert [p["data"]["title"] for p in inbox["publications"]] == ["One", "Two"]
             assert await emulated(http, here, token) == "inbox"
-        assert token not in (tmp_path / "access.log").read_text()
+            await paths_of_people(http, here)
+        log = (tmp_path / "access.log").read_text()
+        assert token not in log
+        assert "POST /u/... 404" in log
+        assert LINK not in log
     assert "emerg" not in (tmp_path / "error.log").read_text()
+
+
+async def paths_of_people(http: httpx.AsyncClient, site: Site) -> None:
+    """Links of mails lead to the gateway, a name may hold a slash, and followers may come in bulk."""
+    page = await http.post(f"{site.url}/u/{LINK}")
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    name = f"{site.url}/v1/users/a%2Fb"
+    assert (await http.put(name, json={"locale": "de"}, headers=BEARER)).json() == {"id": "a/b", "locale": "de"}
+    many = {"add": [f"user-{number:0120}" for number in range(10_000)]}
+    added = await http.post(f"{site.url}/v1/topics/news:sport/members", json=many, headers=BEARER)
+    assert added.json()["added"] == 10_000
 
 
 async def emulated(http: httpx.AsyncClient, site: Site, token: str) -> str:
@@ -184,6 +205,10 @@ def test_the_settings_that_are_shipped_are_known_settings() -> None:
     environ = {"TOCSIN_CONFIG": str(DEPLOY / "tocsin.toml")}
     assert load_gateway(environ).host == "0.0.0.0"
     load(environ)
+    file = tomllib.loads((DEPLOY / "tocsin.toml").read_text())
+    settings = read(DeliverSettings, file, environ, table="deliver")
+    assert Categories(settings.categories).of("security").required
+    assert settings.templates == "/app/templates"
     rules = Namespaces(tomllib.loads((DEPLOY / "tocsin.toml").read_text())["namespaces"])
     assert rules.of("room:1").publish == "subscriber"
     assert rules.of("other:1").subscribe == "token"
@@ -192,7 +217,7 @@ def test_the_settings_that_are_shipped_are_known_settings() -> None:
 def test_compose_starts_what_the_documents_say() -> None:
     text = (DEPLOY / "compose.yaml").read_text()
     services = re.findall(r"^  ([a-z0-9-]+):", text.split("\nservices:\n")[1].split("\nvolumes:\n")[0], re.MULTILINE)
-    assert services == ["nginx", "gateway-1", "gateway-2", "fanout-1", "fanout-2", "redis"]
+    assert services == ["nginx", "gateway-1", "gateway-2", "fanout-1", "fanout-2", "deliver-1", "deliver-2", "redis"]
     assert "--maxmemory-policy, noeviction" in text
     assert '--appendonly, "yes"' in text
 
@@ -200,8 +225,13 @@ def test_compose_starts_what_the_documents_say() -> None:
 def test_the_image_has_every_folder_that_is_imported() -> None:
     docker = (DEPLOY.parent / "Dockerfile").read_text()
     ignored = (DEPLOY.parent / ".dockerignore").read_text()
-    for folder in ("bus", "gateway", "fanout", "tocsin", "web/client", "web/demo"):
+    for folder in ("bus", "gateway", "fanout", "tocsin", "templates", "web/client", "web/demo"):
         assert f"COPY {folder} {folder}" in docker
         assert f"\n!{folder}\n" in ignored
+    # Dependencies are installed before the source is there, for which every package must have its folder.
+    made = set(re.findall(r"[\w/]+", docker.split("mkdir -p")[1].split("&&")[0]))
+    packages = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {package.replace(".", "/") for package in packages}
+    assert {folder for folder in folders if not any(one.startswith(folder) for one in made)} == set()
     assert re.search(r"^USER tocsin$", docker, re.MULTILINE)
     assert "HEALTHCHECK" in docker
