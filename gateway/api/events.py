@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from bus.clock import Clock
 from bus.errors import BusError, Refused
-from bus.event import Event, Invalid
+from bus.event import Event, Invalid, Problem
 from gateway.api.answer import AWAY, Answer, answer, results
 from gateway.api.body import read_body
 from gateway.api.idempotency import REPLAY, fingerprint, key_of
@@ -74,7 +74,10 @@ class Events:
 
         def read(raw: object, index: int) -> Event | Invalid:
             event_id = once.event_id(index) if once else token_hex(16)
-            return self._ingest.read(raw, producer=producer.name, default_id=event_id)
+            event = self._ingest.read(raw, producer=producer.name, default_id=event_id)
+            if isinstance(event, Event) and not producer.may_send(event.source):
+                return Invalid((Problem("/source", "is not among the sources of this API key"),))
+            return event
 
         submission = read_submission(form, request.headers, body, self._body_limit, read)
         return submission if isinstance(submission, Refusal) else await self._submit(submission, producer, once)

@@ -40,6 +40,20 @@ class Producer:
     name: str
     scopes: frozenset[Scope]
     rate: float
+    sources: frozenset[str] = frozenset()
+    """Whose events these are beside those of its own name; empty: it was not said."""
+
+    def may_send(self, source: str) -> bool:
+        """Whether events of that source may come from it."""
+        return not self.sources or self._owns(source)
+
+    def may_ask(self, source: str) -> bool:
+        """Whether it may see what became of events of that source, and withdraw them. What was not said is closed:
+        with many keys, none may look at or take back the events of another."""
+        return Scope.ADMIN in self.scopes or self._owns(source)
+
+    def _owns(self, source: str) -> bool:
+        return source == self.name or source in self.sources
 
 
 class ApiKeys:
@@ -91,12 +105,13 @@ def _read(name: str, entry: object) -> tuple[str, Producer]:
         raise BadSetting(f"{where}: a key may not have this name")
     if not isinstance(entry, Mapping):
         raise BadSetting(f"{where} must be a table with sha256 and scopes")
-    if unknown := set(entry) - {"sha256", "scopes", "rate"}:
-        raise BadSetting(f"{where} has no {min(unknown)}; it has: sha256, scopes, rate")
+    if unknown := set(entry) - {"sha256", "scopes", "rate", "sources"}:
+        raise BadSetting(f"{where} has no {min(unknown)}; it has: sha256, scopes, rate, sources")
     hashed = entry.get("sha256")
     if not isinstance(hashed, str) or not _SHA256.fullmatch(hashed):
         raise BadSetting(f"{where}.sha256 must be the SHA-256 of the key as 64 lower-case hex digits")
-    return hashed, Producer(name, _scopes(where, entry.get("scopes")), _rate(where, entry.get("rate", DEFAULT_RATE)))
+    scopes, rate = _scopes(where, entry.get("scopes")), _rate(where, entry.get("rate", DEFAULT_RATE))
+    return hashed, Producer(name, scopes, rate, _sources(where, entry.get("sources", ())))
 
 
 def _scopes(where: str, scopes: object) -> frozenset[Scope]:
@@ -104,6 +119,12 @@ def _scopes(where: str, scopes: object) -> frozenset[Scope]:
     if not isinstance(scopes, list | tuple) or not scopes or not all(scope in known for scope in scopes):
         raise BadSetting(f"{where}.scopes must be a list of: {', '.join(known)}")
     return frozenset(known[scope] for scope in scopes)
+
+
+def _sources(where: str, sources: object) -> frozenset[str]:
+    if not isinstance(sources, list | tuple) or any(name_fault(source) for source in sources):
+        raise BadSetting(f"{where}.sources must be a list of names of sources")
+    return frozenset(sources)
 
 
 def _rate(where: str, rate: object) -> float:

@@ -21,7 +21,7 @@ from bus.event import Problem as Fault
 from bus.event import name_fault
 from gateway.api.answer import JSON
 from gateway.api.explain import explain
-from gateway.api.keys import ApiKeys, Scope
+from gateway.api.keys import ApiKeys, Producer, Scope
 from gateway.api.problem import Kind, Refusal, unavailable
 from gateway.api.quota import Quotas
 from gateway.api.submission import MAX_BATCH
@@ -37,6 +37,7 @@ UNKNOWN: Final = (
     "nothing is known of an event of this source and id: it was never accepted, was ephemeral, was forgotten, or is "
     "just being worked"
 )
+FOREIGN: Final = "this API key asks about events of its own name, and of those that its settings list as `sources`"
 
 Serve = Callable[["Asked"], Awaitable[dict[str, Any] | Refusal]]
 
@@ -81,7 +82,7 @@ class TrackingApi:
         verdict = self._quotas.take(producer.name, producer.rate, COST, self._clock.monotonic())
         if verdict.wait:
             return self._refuse(Refusal(Kind.TOO_MANY_REQUESTS, headers=verdict.headers()))
-        asked = _asked(request, producer.name)
+        asked = _asked(request, producer)
         answer = asked if isinstance(asked, Refusal) else await self._answer(asked, serve)
         if isinstance(answer, Refusal):
             return self._refuse(answer)
@@ -126,11 +127,13 @@ class TrackingApi:
         return {"id": event.id, "source": event.source, "user": person.user, **told.shown()}
 
 
-def _asked(request: Request, source: str) -> Asked | Refusal:
+def _asked(request: Request, producer: Producer) -> Asked | Refusal:
     query = request.query_params
-    asked = Asked(request.path_params["id"], query.get("source", source), query.get("user"))
+    asked = Asked(request.path_params["id"], query.get("source", producer.name), query.get("user"))
     named = (("id", asked.id), ("source", asked.source), ("user", asked.user))
     faults = [
         Fault("", f"{name} {fault}") for name, value in named if value is not None and (fault := name_fault(value))
     ]
-    return Refusal(Kind.BAD_REQUEST, faults=tuple(faults)) if faults else asked
+    if faults:
+        return Refusal(Kind.BAD_REQUEST, faults=tuple(faults))
+    return asked if producer.may_ask(asked.source) else Refusal(Kind.FORBIDDEN, FOREIGN)

@@ -447,3 +447,18 @@ async def test_faults_of_a_cloud_event_are_named_as_they_were_sent(
         assert response.status_code == 400
         assert pointer in [error["pointer"] for error in response.json()["errors"]]
         assert await api.stored() == []
+
+
+async def test_a_key_with_sources_sends_for_no_others(open_api: OpenApi) -> None:
+    async with open_api(api_keys=api_keys(sources=["/shop"])) as api:
+        assert (await api.post(EVENT)).status_code == 202
+        assert (await api.post(CLOUD, {"content-type": "application/cloudevents+json"})).status_code == 202
+        for raw, media in (
+            (EVENT | {"source": "crm"}, "application/json"),
+            (CLOUD | {"source": "crm"}, "application/cloudevents+json"),
+        ):
+            refused = await api.post(raw, {"content-type": media})
+            assert refused.status_code == 400
+            assert refused.json()["errors"] == [
+                {"pointer": "/source", "message": "is not among the sources of this API key"}
+            ]

@@ -47,6 +47,8 @@ def test_without_keys_nobody_is_known() -> None:
         ("shop", GOOD | {"rate": True}, "above 0"),
         ("shop", GOOD | {"rate": float("nan")}, "above 0"),
         ("shop", GOOD | {"rate": "fast"}, "above 0"),
+        ("shop", GOOD | {"sources": "crm"}, "must be a list of names"),
+        ("shop", GOOD | {"sources": [""]}, "must be a list of names"),
     ],
 )
 def test_a_wrong_setting_is_named_and_its_secret_is_not_shown(name: str, entry: Any, says: str) -> None:

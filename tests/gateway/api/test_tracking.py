@@ -143,6 +143,23 @@ async def test_only_producers_may_ask(shop: Shop) -> None:
     assert not await shop.pipe.ask("EXISTS", shop.keys.withdrawn(0, REF))
 
 
+async def test_nobody_asks_about_or_takes_back_what_others_sent(redis_server: EmbeddedRedis, keys: Keys) -> None:
+    async with open_api(redis_server.url, keys) as api:
+        shop = Shop(api)
+        await shop.send(source="other")
+        for path in ("1?source=other", "2?source=other", "1/explain?user=alice&source=other", "1?source=client"):
+            assert (await shop.ask("GET", path)).status_code == 403
+        assert (await shop.ask("DELETE", "1?source=other")).status_code == 403
+        refs = [ref_of(source, "1") for source in ("other", "client")]
+        withdrawn = [keys.withdrawn(p, ref) for p in range(keys.partitions) for ref in refs]
+        assert [await shop.pipe.ask("EXISTS", key) for key in withdrawn] == [0] * len(withdrawn)
+    for more in ({"sources": ["other"]}, {"scopes": ["events", "admin"]}):
+        async with open_api(redis_server.url, keys, api_keys=api_keys(**more)) as api:
+            shop = Shop(api)
+            assert (await shop.ask("GET", "1?source=other")).json()["state"] == "accepted"
+            assert (await shop.ask("GET", "1")).status_code == 404
+
+
 async def test_questions_count_against_the_rate_of_a_key(redis_server: EmbeddedRedis, keys: Keys) -> None:
     async with open_api(redis_server.url, keys, api_keys=api_keys(rate=1)) as api:
         shop = Shop(api)
@@ -158,7 +175,6 @@ async def test_an_accepted_event_waits_for_a_worker(shop: Shop) -> None:
         "Nobody has it yet: it was accepted, and no fan-out worker has come to it.",
         [],
     )
-    assert (await shop.ask("GET", "1?source=other")).status_code == 404
 
 
 async def test_an_event_is_followed_to_everybody(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
