@@ -277,3 +277,53 @@ async def test_a_mail_can_be_read_in_all_its_parts(address: str) -> None:
         for width in (1280, 700, 360):
             await page.set_viewport_size({"width": width, "height": 800})
             assert await page.evaluate("document.documentElement.scrollWidth") == width
+
+
+# This browser ----------------------------------------------------------------------------------------------------
+
+SUBSCRIBES: Final = """
+// A browser with a push service that is made up: it gives out a subscription as RFC 8291 wants it.
+PushManager.prototype.getSubscription = async () => null;
+PushManager.prototype.subscribe = async function ({ applicationServerKey }) {
+    window.subscribedWith = new Uint8Array(applicationServerKey).length;
+    const pair = await crypto.subtle.generateKey({ name: "ECDH", namedCurve: "P-256" }, true, ["deriveBits"]);
+    const point = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
+    const base64 = (bytes) => btoa(String.fromCharCode(...bytes));
+    const text = (bytes) => base64(bytes).replace(/[+]/g, "-").replace(/[/]/g, "_").replace(/=/g, "");
+    const keys = { p256dh: text(point), auth: text(crypto.getRandomValues(new Uint8Array(16))) };
+    return { toJSON: () => ({ endpoint: "https://push.example.org/" + crypto.randomUUID(), keys }) };
+};
+Notification.requestPermission = async () => "granted";
+"""
+
+
+async def test_this_browser_becomes_a_device(address: str) -> None:
+    async with opened(address) as demo:
+        await demo.page.evaluate(SUBSCRIBES)
+        await demo.right.root.get_by_role("button", name="Ring this browser too").click()
+        await expect(demo.right.root.locator(".browser-note")).to_have_text(
+            f"This browser rings for {demo.names[1]} too."
+        )
+        assert await demo.page.evaluate("subscribedWith") == 65
+        devices = await demo.page.evaluate(
+            """async (user) => {
+                const { Tocsin } = await import("/web/client/index.js");
+                const token = async () => (await (await fetch(`/dev/token?user=${user}`)).json()).token;
+                const tocsin = new Tocsin({ getToken: token });
+                tocsin.connect();
+                const { devices } = await tocsin.devices.list();
+                tocsin.close();
+                return devices.map(({ provider, state }) => `${provider} ${state}`);
+            }""",
+            demo.names[1],
+        )
+        assert devices == ["webpush active", "webpush active"]  # the phone, and this
+
+
+async def test_a_browser_that_may_not_notify_says_so(address: str) -> None:
+    async with opened(address) as demo:
+        await demo.page.evaluate("Notification.requestPermission = async () => 'denied'")
+        await demo.right.root.get_by_role("button", name="Ring this browser too").click()
+        await expect(demo.right.root.locator(".browser-note")).to_have_text(
+            "Not here: notifications are not allowed for this page."
+        )

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { digestOf, digestPatch, byChannel, fieldsOf, quietFor } from "../../web/demo/choices.js";
 import { Latencies, latency, spell } from "../../web/demo/latency.js";
 import { Plug } from "../../web/demo/plug.js";
-import { addressesOf, framed } from "../../web/demo/mail.js";
+import { addressesOf, framed, preview } from "../../web/demo/mail.js";
 import { suggestAnother, suggestion } from "../../web/demo/samples.js";
 import { stepsOf, told } from "../../web/demo/trail.js";
 import { describe, report, stateWords } from "../../web/demo/words.js";
@@ -112,8 +112,10 @@ test("a trail as steps", () => {
   const trail = [
     { at: at(0), kind: "written" },
     { at: at(40), kind: "deferred", channel: "push", reason: "quiet hours until 1780000000" },
+    { at: at(50), kind: "queued", channel: "sms" },
     { at: at(6_000), kind: "failed", channel: "sms", reason: "no route", attempt: 3 },
-    { at: at(200_000), kind: "sent", channel: "email", attempt: 1 },
+    { at: at(200_000), kind: "sent", channel: "email", reason: "mailbox", attempt: 1 },
+    { at: at(200_000), kind: "queued", channel: "push" },
     { at: at(200_000), kind: "unheard-of" },
   ];
   const waiting = [{ channel: "email", due: at(205_000) }, { channel: "webhook", due: at(0) }, { channel: "sms", due: at(9e5) }];
@@ -124,13 +126,14 @@ test("a trail as steps", () => {
     ["Phone waits", "after 40 ms", "out"],
     ["SMS failed", "after 6.0 s", "bad"],
     ["E-mail sent", "after 3 min", "good"],
+    ["Phone is next", "after 3 min", "out"],
     ["Unheard-of", "after 3 min", "out"],
     ["E-mail", "in 5 s", "next"],
     ["Webhook", "now", "next"],
     ["SMS", "in 12 min", "next"],
   ]);
   assert.match(steps[2].why, /^quiet hours until \d\d:\d\d$/);
-  assert.equal(steps[3].why, "no route (attempt 3)");
+  assert.deepEqual([steps[3].why, steps[4].why], ["no route (attempt 3)", "by mailbox"]);
 });
 
 test("steps of what nobody has yet, or any more", () => {
@@ -151,5 +154,7 @@ test("a summary tells the time of day", () => {
 test("mail for its frame", () => {
   assert.match(framed("<p>Hello"), /^<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src 'none';[^"]*"><base target="_blank"><p>Hello$/);
   assert.deepEqual(addressesOf({ to: ["Ann <Ann@x.test>", " b@x.test "] }), ["ann@x.test", "b@x.test"]);
+  assert.equal(preview({ subject: "S", text: "\nS\n\n first  \nsecond" }), "first");
+  assert.equal(preview({ subject: "S", text: "" }), "");
   assert.deepEqual(addressesOf({ to: "a@x.test" }), ["a@x.test"]);
 });

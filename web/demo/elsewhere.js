@@ -3,7 +3,7 @@
 import { pushToThisBrowser } from "../client/index.js";
 import { person, phone } from "./api.js";
 import { el, find } from "./dom.js";
-import { addressesOf } from "./mail.js";
+import { addressesOf, preview } from "./mail.js";
 
 /**
  * @typedef {import("../client/client.js").Tocsin} Tocsin
@@ -90,10 +90,10 @@ export class Elsewhere {
   }
 
   /** @param {Mail} mail */
-  #letter({ id, subject, text, at }) {
-    const [first = ""] = text.trim().split("\n");
+  #letter(mail) {
+    const { id, subject, at } = mail;
     const link = el("a", { href: `mailbox.html?to=${encodeURIComponent(this.#email)}#${encodeURIComponent(id)}`, target: "_blank", rel: "noopener" });
-    link.append(el("span", { class: "letter-subject" }, subject), el("span", { class: "letter-text" }, first), el("time", {}, TIME.format(at * 1_000)));
+    link.append(el("span", { class: "letter-subject" }, subject), el("span", { class: "letter-text" }, preview(mail)), el("time", {}, TIME.format(at * 1_000)));
     return el("li", {}, link);
   }
 

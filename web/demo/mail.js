@@ -20,3 +20,12 @@ export function framed(html) {
 export function addressesOf({ to }) {
   return [to].flat().map((address) => (/<([^>]*)>\s*$/.exec(address)?.[1] ?? address).trim().toLowerCase());
 }
+
+/**
+ * The first line that says more than the subject.
+ * @param {Pick<Mail, "subject" | "text">} mail
+ */
+export function preview({ subject, text }) {
+  const lines = text.split("\n").map((line) => line.trim());
+  return lines.find((line) => line !== "" && line !== subject) ?? "";
+}

@@ -60,16 +60,33 @@ const KINDS = {
 export function stepsOf({ state, at, buried = [], recipient }, since, now) {
   /** @type {ShownStep[]} */
   const steps = [{ name: "Accepted", when: "", why: "", kind: "good" }];
-  for (const { at: then, kind, channel = "", reason = "", attempt = 0 } of recipient?.trail ?? []) {
-    const [text, look] = KINDS[kind] ?? [kind, "out"];
-    const tries = attempt > 1 ? ` (attempt ${attempt})` : "";
-    steps.push({ name: capital(text.replace("%", named(channel))), when: after((Date.parse(then) - since) / 1_000), why: `${plain(reason)}${tries}`, kind: look });
+  for (const trace of (recipient?.trail ?? []).filter(telling)) {
+    const [text, look] = KINDS[trace.kind] ?? [trace.kind, "out"];
+    const when = after((Date.parse(trace.at) - since) / 1_000);
+    steps.push({ name: capital(text.replace("%", named(trace.channel ?? ""))), when, why: reasonOf(trace), kind: look });
   }
   for (const why of buried) steps.push({ name: "Buried", when: "", why, kind: "bad" });
   if (state === "withdrawn" && !recipient?.trail.some(({ kind }) => kind === "withdrawn")) steps.push({ name: "Withdrawn", when: "", why: "", kind: "spared" });
   const waiting = [...(recipient?.waiting ?? []).map(({ channel, due }) => ({ name: named(channel), due })), ...(at ? [{ name: "goes out", due: at }] : [])];
   for (const { name, due } of waiting) steps.push({ name: capital(name), when: until((Date.parse(due) - now) / 1_000), why: "", kind: "next" });
   return steps;
+}
+
+/**
+ * Whether it says more than what comes after it: that a sender has it is no news once the sender has said something.
+ * @param {Trace} trace
+ * @param {number} index
+ * @param {Trace[]} trail
+ */
+function telling({ kind, channel }, index, trail) {
+  return kind !== "queued" || !trail.slice(index + 1).some((later) => later.channel === channel);
+}
+
+/** @param {Trace} trace */
+function reasonOf({ kind, reason = "", attempt = 0 }) {
+  const by = kind === "sent" && reason !== "" ? "by " : "";
+  const tries = attempt > 1 ? ` (attempt ${attempt})` : "";
+  return `${by}${plain(reason)}${tries}`;
 }
 
 /** @param {number} seconds to come */

@@ -96,7 +96,9 @@ ul { margin: 0; padding: 0; list-style: none; }
 .action { display: grid; place-items: center; inline-size: 1.9rem; block-size: 1.9rem; border-radius: 8px; color: var(--_muted); font-size: 1rem; }
 .action:hover { background: var(--_paper); color: var(--_ink); }
 @media (hover: none) {
-  .actions { position: static; justify-content: end; padding: 0 0.75rem 0.5rem; background: none; opacity: 1; }
+  .open { min-block-size: 4.5rem; padding-inline-end: 1rem; }
+  .body { padding-inline-end: 3rem; }
+  .actions { inset-block: auto 0.35rem; background: none; opacity: 1; }
   .item:has(:focus-visible) .open { background: none; }
 }
 
