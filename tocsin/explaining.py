@@ -11,7 +11,7 @@ from tocsin.asking import ask
 def explain(url: str, api_key: str, event_id: str, user: str, source: str | None) -> dict[str, Any]:
     """What the gateway at `url` says; `source` None: the name of the key. Raises `Trouble`."""
     query = {"user": user} if source is None else {"user": user, "source": source}
-    return ask(url, api_key, "GET", f"/v1/events/{quote(event_id)}/explain?{urlencode(query)}")
+    return ask(url, api_key, "GET", f"/v1/events/{quote(event_id, safe='')}/explain?{urlencode(query)}")
 
 
 def lines(answer: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from bus.clock import Clock
 from bus.errors import BusError
@@ -22,6 +22,7 @@ from bus.event import name_fault
 from gateway.api.answer import JSON
 from gateway.api.explain import explain
 from gateway.api.keys import ApiKeys, Producer, Scope
+from gateway.api.paths import ExactRoute
 from gateway.api.problem import Kind, Refusal, unavailable
 from gateway.api.quota import Quotas
 from gateway.api.submission import MAX_BATCH
@@ -59,10 +60,10 @@ class TrackingApi:
         self._quotas = Quotas(least=MAX_BATCH)
 
     def routes(self) -> list[BaseRoute]:
-        """Ids may hold slashes, so that of an explanation goes first."""
+        """Ids may hold slashes, so that of an explanation goes first; `a%2Fexplain` is an id."""
         return [
-            Route(EXPLAIN.replace("{id}", "{id:path}"), self.explained, methods=["GET"]),
-            Route(PATH.replace("{id}", "{id:path}"), self.one, methods=["GET", "DELETE"]),
+            ExactRoute(EXPLAIN.replace("{id}", "{id:path}"), self.explained, methods=["GET"]),
+            ExactRoute(PATH.replace("{id}", "{id:path}"), self.one, methods=["GET", "DELETE"]),
         ]
 
     async def one(self, request: Request) -> Response:

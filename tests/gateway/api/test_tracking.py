@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -175,6 +176,14 @@ async def test_an_accepted_event_waits_for_a_worker(shop: Shop) -> None:
         "Nobody has it yet: it was accepted, and no fan-out worker has come to it.",
         [],
     )
+
+
+async def test_an_id_may_look_like_a_path(shop: Shop) -> None:
+    for id in ("a/b", "a/explain"):
+        await shop.send(id=id)
+        assert (await shop.get(quote(id, safe="")))["id"] == id
+    assert (await shop.get("a/b/explain?user=alice"))["id"] == "a/b"
+    assert (await shop.get("a%2Fexplain/explain?user=alice"))["id"] == "a/explain"
 
 
 async def test_an_event_is_followed_to_everybody(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
