@@ -3,8 +3,7 @@
 A queue in order is worked batch after batch: an entry that itself fails is tried again while everything behind it
 waits, and buried with the reason when it keeps failing. Given a window, the loop works many entries at once, each
 handled and settled by itself, so that a slow one holds nobody up. A Redis that is away or full is waited for and held
-against nobody. This is the only place where an exception of any kind is caught: here it becomes the failure of the one
-entry that caused it.
+against nobody; a bug is the failure of the one entry that found it.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from traceback import walk_tb
 from typing import Final, Protocol
 
+from bus.bulkhead import Bug, contained
 from bus.codec import event_name
 from bus.errors import BusDown, BusError, Refused
 from bus.outcome import Done, Misconfigured, Outcome, Rejected, Retry, Unavailable
@@ -193,11 +192,13 @@ class Consumer:
         if entries[0].deaths >= MOST_DEATHS:
             return (Rejected(f"{entries[0].deaths} workers ended while they had it"),)
         try:
-            return await self._handler(entries)
+            found = await contained(self._handler(entries))
         except BusError as error:
             outcome = blame(error)
-        except Exception as error:
-            outcome = Retry(whereabouts(error))
+        else:
+            if not isinstance(found, Bug):
+                return found
+            outcome = Retry(found.where)
         if len(entries) == 1 or not isinstance(outcome, Retry):
             return (outcome,)
         outcomes: list[Outcome] = []
@@ -259,12 +260,3 @@ def blame(error: BusError) -> Outcome:
             return Retry(f"Redis refused: {error.code}")
         case _:
             return Unavailable(type(error).__name__)
-
-
-def whereabouts(error: BaseException) -> str:
-    """What kind of error and where; never its text, which may quote a payload."""
-    frames = list(walk_tb(error.__traceback__))
-    if not frames:
-        return type(error).__name__
-    frame, line = frames[-1]
-    return f"{type(error).__name__} in {frame.f_globals.get('__name__', '?')}.{frame.f_code.co_name}, line {line}"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from bus.bulkhead import Bug, contained
 from gateway.connection import Connection
 from gateway.effects import Failed, Returned
 from gateway.procedures import Caller, Fault, Params, Procedures, Wrong
@@ -40,7 +41,7 @@ class Calls:
         self._procedures, self._spawn = procedures, spawn
 
     def call(self, connection: Connection, method: str, data: bytes, on_returned: OnReturned) -> None:
-        """Run a procedure; `data` is its parameters, a JSON object or nothing. an unknown name fails with
+        """Run a procedure; `data` is its parameters, a JSON object or nothing. An unknown name fails with
         104 at once, what is known answers later."""
         if method not in self._procedures:
             on_returned(Failed(Error.METHOD_NOT_FOUND))
@@ -52,14 +53,16 @@ class Calls:
         self._spawn(self._run(Caller(connection.session.user, connection), method, params, on_returned))
 
     async def _run(self, caller: Caller, method: str, params: Params, on_returned: OnReturned) -> None:
-        try:
-            answer = await self._procedures.call(caller, method, params)
-            returned = failed(answer) if isinstance(answer, Fault) else Returned(orjson.dumps(answer))
-        except Exception:  # a bug in one call must not end the node and all of its connections
-            log.exception("a call failed", extra={"method": method})
+        returned = await contained(self._returned(caller, method, params))
+        if isinstance(returned, Bug):
+            log.error("a call failed", extra={"method": method, "reason": returned.where})
             returned = Failed(Error.INTERNAL)
         # Not called here, in a task of the node's group: what comes of the answer is its connection's affair.
         asyncio.get_running_loop().call_soon(on_returned, returned)
+
+    async def _returned(self, caller: Caller, method: str, params: Params) -> Returned | Failed:
+        answer = await self._procedures.call(caller, method, params)
+        return failed(answer) if isinstance(answer, Fault) else Returned(orjson.dumps(answer))
 
 
 def failed(fault: Fault) -> Failed:

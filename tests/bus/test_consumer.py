@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bus.consumer import Consumer, QueueStats, blame, whereabouts
+from bus.consumer import Consumer, QueueStats, blame
 from bus.errors import BusDown, BusError, Overloaded, Refused
 from bus.keys import Keys
 from bus.lease import Fenced, Lease, Leases
@@ -308,7 +308,3 @@ def test_what_is_kept_of_an_entry() -> None:
 )
 def test_who_is_to_blame(error: BusError, kind: type[Any]) -> None:
     assert isinstance(blame(error), kind)
-
-
-def test_the_whereabouts_of_an_error_never_quote_it() -> None:
-    assert whereabouts(ValueError("secret")) == "ValueError"
