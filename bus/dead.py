@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -24,6 +25,8 @@ __all__ = ["DeadLetter", "Graveyard", "Selection", "parse_name"]
 
 PAGE: Final = 100
 """Letters read of a partition at a time: each may hold a whole event."""
+TOGETHER: Final = 200
+"""Commands sent at once, so that what others ask meanwhile does not wait for all of them."""
 SECOND_CHANCE: Final = 3600.0
 """Seconds that a job has at least when it is sent again, though its time may be over."""
 TRAIL_TTL: Final = 30 * 86_400
@@ -67,21 +70,26 @@ class Graveyard:
         return Found(tuple(meant[:limit]), len(meant) > limit)
 
     async def _search(self, selection: Selection, limit: int) -> list[DeadLetter]:
-        """Of each partition more than `limit` where there are so many, else all that are meant."""
+        """The newest that are meant, one more than `limit` where there are so many. No more than these are ever held,
+        beside a page of each partition."""
         newest, oldest = selection.span
         ends = dict.fromkeys(range(self._keys.partitions), newest)
-        meant: dict[int, list[DeadLetter]] = {p: [] for p in ends}
+        meant: list[DeadLetter] = []
         while ends:
             pages = await self._all(
                 [("XREVRANGE", self._keys.dead(p), end, oldest, "COUNT", PAGE) for p, end in ends.items()]
             )
+            last: dict[int, DeadLetter] = {}
             for p, page in zip(tuple(ends), pages, strict=True):
-                meant[p] += [one for raw in page if selection.has(one := _letter(p, raw))]
-                if len(page) < PAGE or len(meant[p]) > limit:
-                    del ends[p]
-                else:
-                    ends[p] = f"({page[-1][0].decode()}"
-        return [one for each in meant.values() for one in each]
+                letters = [_letter(p, raw) for raw in page]
+                meant += filter(selection.has, letters)
+                if len(page) == PAGE:
+                    last[p] = letters[-1]
+            meant = nlargest(limit + 1, meant, key=_age)
+            # Where a page ended below the last that counts, nothing follows that does.
+            enough = meant[-1].age if len(meant) > limit else (0, 0)
+            ends = {p: f"({one.id}" for p, one in last.items() if one.age > enough}
+        return meant
 
     async def get(self, name: str) -> DeadLetter | None:
         """One of them."""
@@ -145,6 +153,12 @@ class Graveyard:
 
     async def _ask(self, commands: Sequence[Command]) -> list[Any]:
         """The replies, a `BusError` in the place of each failure."""
+        replies: list[Any] = []
+        for start in range(0, len(commands), TOGETHER):
+            replies += await self._ask_some(commands[start : start + TOGETHER])
+        return replies
+
+    async def _ask_some(self, commands: Sequence[Command]) -> list[Any]:
         if isinstance(self._redis, Pipe):
             return await self._redis.asks(commands)
         pipeline = self._redis.pipeline(transaction=False)
@@ -169,4 +183,8 @@ def _letter(partition: int, raw: Any) -> DeadLetter:
 
 
 def _newest_first(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
-    return sorted(letters, key=lambda one: one.age, reverse=True)
+    return sorted(letters, key=_age, reverse=True)
+
+
+def _age(one: DeadLetter) -> tuple[int, int]:
+    return one.age

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from heapq import nlargest
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from bus import dead
 from bus.connect import client
 from bus.dead import Graveyard
 from bus.errors import BusDown, Refused
 from bus.keys import Keys, escape
-from bus.letters import Selection
+from bus.letters import DeadLetter, Selection
 from tests.conftest import open_pipe
 from tocsin.embedded import EmbeddedRedis
 
@@ -92,6 +94,32 @@ async def test_those_that_are_meant_are_found_among_many(redis: Redis, keys: Key
         assert (len(some.letters), some.letters[0].entry, some.more) == (10, "250-0", True)
         named = await graves.find(Selection(names=("0/2-0", "1/3-0", "1/4-0", "nonsense"), reason="reason 3"))
         assert [letter.entry for letter in named.letters] == ["3-0"]
+
+
+async def test_no_more_are_held_than_are_wanted(redis: Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    def newest(count: int, letters: list[DeadLetter], key: Any) -> list[DeadLetter]:
+        held.append(len(letters))
+        return nlargest(count, letters, key)
+
+    monkeypatch.setattr(dead, "PAGE", 10)
+    monkeypatch.setattr(dead, "nlargest", newest)
+    async with asyncio.timeout(20):
+        graves = Graveyard(redis, keys)
+        for number in range(1, 181):
+            # One partition has the newest, others are mixed.
+            await bury(redis, keys, 0 if number > 120 else number % 3, number)
+        for limit in (1, 5, 59, 60, 61, 179, 180, 1_000):
+            found = await graves.find(Selection(), limit)
+            assert [one.entry for one in found.letters] == [f"{n}-0" for n in range(180, 180 - min(limit, 180), -1)]
+            assert found.more == (limit < 180)
+        odd = await graves.find(Selection(reason="7"), 3)
+        assert [one.entry for one in odd.letters] == ["179-0", "178-0", "177-0"]
+        held.clear()
+        await graves.find(Selection(), 5)
+        assert max(held) <= 5 + 1 + 3 * 10
+        assert len(held) == 1
 
 
 async def test_a_job_is_sent_again_with_all_its_attempts_and_some_time(redis: Redis, keys: Keys) -> None:
