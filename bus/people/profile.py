@@ -40,18 +40,18 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 class Webhook:
     """Where a person's own server takes notifications, and the secret they are signed with (Standard Webhooks)."""
 
-    url: str
-    secret: str
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Contacts:
     """Where a person can be reached, in the clear."""
 
-    email: str | None = None
-    phone: str | None = None
+    email: str | None = field(default=None, repr=False)
+    phone: str | None = field(default=None, repr=False)
     """E.164."""
-    webhook: Webhook | None = None
+    webhook: Webhook | None = field(default=None, repr=False)
 
     def texts(self) -> dict[str, str]:
         """By kind, as the text that is sealed."""
@@ -72,8 +72,8 @@ class Profile:
 
     locale: str | None = None
     timezone: str | None = None
-    name: str | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = field(default=None, repr=False)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """For templates."""
     contacts: Contacts = field(default_factory=Contacts, repr=False)
 
