@@ -25,6 +25,9 @@ MAX_FOUND: Final = 100
 GONE: Final = "gone_"
 """Before the kind of a contact: the field in which senders note what was sealed there when they found nobody."""
 
+FAILING: Final = "failing_"
+"""Before the kind of a contact: the field in which senders note since when it has only failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -39,6 +42,8 @@ class Known:
     """Contacts as they are stored, by kind."""
     gone: tuple[str, ...] = ()
     """Kinds of contacts whose providers say that nobody is there. They are not used until they change."""
+    failing: Mapping[str, str] = field(default_factory=dict)
+    """Since when contacts have only failed, as it is stored, by kind."""
 
 
 class Profiles(Store):
@@ -142,6 +147,8 @@ class Profiles(Store):
             fields[kind] = known.sealed[kind] if kept else self._seal(text, user, kind)
             if same and kind in known.gone:
                 fields[GONE + kind] = fields[kind]
+            if same and kind in known.failing:
+                fields[FAILING + kind] = known.failing[kind]
         return fields
 
     def _known(self, user: str, found: Mapping[str, str]) -> Known:
@@ -162,6 +169,7 @@ class Profiles(Store):
             indexes=indexes,
             sealed={kind: found[kind] for kind in opened},
             gone=tuple(kind for kind in opened if found.get(GONE + kind) == found[kind]),
+            failing={kind: found[FAILING + kind] for kind in opened if found.get(FAILING + kind)},
         )
 
     # Preferences -------------------------------------------------------------------------------------------------

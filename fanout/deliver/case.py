@@ -11,7 +11,7 @@ import orjson
 
 from bus.codec import decode_content
 from bus.event import Event
-from bus.outcome import Cancelled, Deferred, Expired, Outcome, Skipped
+from bus.outcome import Cancelled, Deferred, Expired, Gone, Outcome, Retry, Skipped
 from bus.people.categories import Category
 from bus.people.devices import Device
 from bus.people.preferences import Preferences, read
@@ -25,6 +25,12 @@ CONTACT: Final[Mapping[str, str]] = {"email": "email", "sms": "phone", "webhook"
 """Which of a person's contacts a channel uses; push goes to devices."""
 GONE_PREFIX: Final = "gone_"
 """Before the kind of a contact: the field of a profile that holds the sealed address whose provider called it gone."""
+FAILING_PREFIX: Final = "failing_"
+"""Before the kind of a contact: the field that says since when it has only failed (Unix seconds)."""
+BLAMED: Final = ("webhook",)
+"""Channels whose targets are servers of the person's own, so that a failure is theirs and no provider's."""
+HOPELESS: Final = 5 * 86_400.0
+"""Seconds of nothing but failures after which such a target is no longer tried (Standard Webhooks)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Case:
     bodies: tuple[Body, ...] = field(repr=False)
     device: Device | None = field(default=None, repr=False)
     """The device of a push; its target is still sealed."""
+    failing: bytes = b""
+    """Since when the target has only failed, in Unix seconds; empty where it has not, or nobody notes it."""
 
     @property
     def has_target(self) -> bool:
@@ -67,6 +75,11 @@ class Case:
         if self.channel == "push":
             return self.device is not None and self.device.reachable
         return bool(self.target) and self.target != self.gone
+
+    @property
+    def failing_since(self) -> float | None:
+        """Unix time in seconds; None where the last thing heard of the target was no failure."""
+        return float(self.failing) if self.failing.isdigit() and len(self.failing) <= 15 else None
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -94,7 +107,7 @@ def judge(case: Case, category: Category, zone: str, now: float) -> Outcome | No
         preferences=case.preferences,
         zone=case.zone or zone,
         has_target=case.has_target,
-        acked=job.offset > 0 and covers(parse(case.acked), job.offset),
+        acked=job.offset > 0 and case.acked != b"" and covers(parse(case.acked), job.offset),
         read=case.read,
         withdrawn=case.all_withdrawn,
         expires_at=job.expires_at,
@@ -108,6 +121,14 @@ def judge(case: Case, category: Category, zone: str, now: float) -> Outcome | No
             return Skipped(reason)
         case Defer(until, reason):
             return Deferred(max(0.0, until - now), f"{reason} until {until:.0f}")
+
+
+def given_up(case: Case, outcome: Outcome, now: float) -> Outcome:
+    """The outcome of a call; `Gone` where it is one more failure of a target that has had its time."""
+    since = case.failing_since
+    if not isinstance(outcome, Retry) or since is None or now - since < HOPELESS:
+        return outcome
+    return Gone(f"nothing but failures for {HOPELESS / 86_400:.0f} days; last: {outcome.reason}")
 
 
 def contact(contacts: Contacts, name: str) -> Target | None:

@@ -13,7 +13,7 @@ from typing import Final
 from bus.clock import Clock
 from bus.jobs import Mark, Note
 from bus.keys import Keys, escape, inbox_of
-from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected
+from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected, Retry
 from bus.people.categories import Categories, Category
 from bus.people.devices import Device, State
 from bus.people.directory import Directory
@@ -22,7 +22,19 @@ from bus.pipe import Pipe
 from bus.policy import Bury, Settlement
 from bus.queue import Entry
 from fanout.channels.delivery import Delivery, Target
-from fanout.deliver.case import CONTACT, GONE_PREFIX, Case, bodies, contact, judge, preferences, push_target
+from fanout.deliver.case import (
+    BLAMED,
+    CONTACT,
+    FAILING_PREFIX,
+    GONE_PREFIX,
+    Case,
+    bodies,
+    contact,
+    given_up,
+    judge,
+    preferences,
+    push_target,
+)
 from fanout.deliver.compose import compose
 from fanout.deliver.guard import Guard, Told
 from fanout.deliver.record import Record, record
@@ -91,7 +103,7 @@ class Deliverer:
             return reason
         told = await self._send(case, category)
         file.provider = told.provider
-        return told.outcome
+        return given_up(case, told.outcome, office.clock.wall())
 
     # Looking -----------------------------------------------------------------------------------------------------
 
@@ -107,9 +119,10 @@ class Deliverer:
             *(keys.preferences(user), devices if push else profile),
             *(keys.body(p, ref) for ref in job.refs or (job.ref,)),
         )
-        args = (job.offset, escape(job.ref), field, gone)
+        failing = FAILING_PREFIX + CONTACT[channel] if channel in BLAMED else ""
+        args = (job.offset, escape(job.ref), field, gone, failing)
         found = await office.pipe.script("read_job", names, args)
-        withdrawn, acked, read, target, gone_value, locale, zone, name, doc, *told = found
+        withdrawn, acked, read, target, gone_value, since, locale, zone, name, doc, *told = found
         return Case(
             job=job,
             channel=channel,
@@ -122,6 +135,7 @@ class Deliverer:
             read=bool(read),
             target=target,
             gone=gone_value,
+            failing=since,
             bodies=bodies(told),
             device=Device.from_json(job.target, target) if push and target else None,
         )
@@ -204,16 +218,28 @@ class Deliverer:
             if changed == device:
                 return None
             return Mark(device.id, changed.to_json(), device.id, case.target, device=True)
-        if isinstance(outcome, Gone) and case.target and self._office.channel != "push":
-            kind = CONTACT[self._office.channel]
+        if not case.target or case.channel == "push":
+            return None
+        kind = CONTACT[case.channel]
+        if isinstance(outcome, Gone):
             return Mark(GONE_PREFIX + kind, case.target, kind, case.target, device=False)
-        return None
+        failing = _failing(case, outcome, self._office.clock.wall())
+        return None if failing is None else Mark(FAILING_PREFIX + kind, failing, kind, case.target, device=False)
 
 
 def _unread(entry: Entry) -> _File | None:
     """The file of a job that was never looked at."""
     job = from_fields(entry.fields)
     return None if job is None else _File(job)
+
+
+def _failing(case: Case, outcome: Outcome, now: float) -> bytes | None:
+    """What is noted about a target that fails, or does so no more; None where all is noted."""
+    if case.channel not in BLAMED:
+        return None
+    if isinstance(outcome, Retry) and case.failing_since is None:
+        return b"%d" % now
+    return b"" if isinstance(outcome, Done) and case.failing else None
 
 
 def _lived(device: Device, outcome: Outcome, settlement: Settlement, now: float) -> Device:

@@ -10,13 +10,13 @@ import pytest
 
 from bus.codec import encode_content
 from bus.event import Event
-from bus.outcome import Cancelled, Deferred, Expired, Outcome, Skipped
+from bus.outcome import Cancelled, Deferred, Done, Expired, Gone, Outcome, Rejected, Retry, Skipped
 from bus.people.categories import Category
 from bus.people.devices import Device
 from bus.people.preferences import Preferences, parse
 from bus.people.profile import Contacts, Webhook
 from fanout.channels.delivery import EmailAddress, HookTarget, PhoneNumber, PushTarget
-from fanout.deliver.case import Body, Case, bodies, contact, judge, preferences, push_target
+from fanout.deliver.case import HOPELESS, Body, Case, bodies, contact, given_up, judge, preferences, push_target
 from fanout.job import Job, Kind
 
 NOW = 1_800_000_000.0
@@ -139,3 +139,15 @@ def test_where_a_push_goes() -> None:
 def test_bodies_as_the_script_says_them() -> None:
     assert bodies([[b"e", 0, b""], [b"", 1, b"c"]]) == (Body(b"e", False, b""), Body(b"", True, b"c"))
     assert "sealed" not in repr(case())
+
+
+@pytest.mark.parametrize("failing", [b"", b"soon", b"9" * 16, b"%d" % (NOW - HOPELESS + 1)])
+def test_a_target_that_fails_has_its_time(failing: bytes) -> None:
+    assert given_up(case(failing=failing), Retry("500"), NOW) == Retry("500")
+
+
+def test_then_it_is_given_up_but_for_what_is_no_failure_of_its() -> None:
+    failed = case(failing=b"%d" % (NOW - HOPELESS))
+    assert given_up(failed, Retry("500"), NOW) == Gone("nothing but failures for 5 days; last: 500")
+    for outcome in (Done(), Rejected("x"), Expired()):
+        assert given_up(failed, outcome, NOW) == outcome

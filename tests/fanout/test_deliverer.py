@@ -13,7 +13,7 @@ from bus.keys import Keys
 from bus.outcome import Done, Gone, Misconfigured, Outcome, Rejected, Retry, Unavailable
 from bus.people.devices import State
 from bus.people.preferences import Faults, Preferences, parse
-from bus.people.profile import Contacts, Profile
+from bus.people.profile import Contacts, Profile, Webhook
 from bus.people.unsubscribe import Unwanted
 from bus.people.unsubscribe import read as read_token
 from bus.people.vault import unsubscribe_secret
@@ -285,6 +285,58 @@ async def test_an_address_that_is_gone_is_left_alone_until_it_changes(place: Tow
         await place.quiet("email")
     assert len(sender.taken) == 2
     assert [kind for kind, _, _ in await place.told()] == ["gone", "skipped", "sent"]
+
+
+async def test_a_webhook_that_has_only_failed_for_five_days_is_left_alone_until_it_changes(place: Town) -> None:
+    outcomes: list[Outcome] = [Retry("500"), Done(), Retry("502"), Rejected("not public"), Retry("503"), Retry("504")]
+    sender = Scripted(rule=lambda delivery: outcomes[len(sender.taken) - 1])
+    await place.person()
+    profile = place.keys.profile("alice")
+
+    async def since() -> bytes:
+        return await place.pipe.ask("HGET", profile, "failing_webhook") or b""
+
+    async with place.working("webhook", providers=only(sender, "webhook")):
+        await place.send("webhook", 1)
+        await place.quiet("webhook")
+        assert abs(int(await since()) - place.clock.wall()) < 20
+        await place.send("webhook", 2)
+        await place.quiet("webhook")
+        assert await since() == b""
+        for number in (3, 4):
+            await place.send("webhook", number)
+            await place.quiet("webhook")
+        begun = int(await since())
+        await place.pipe.ask("HSET", profile, "failing_webhook", begun - 5 * 86_400 + 100)
+        await place.directory.put("alice", Profile(name="Alicia", contacts=Contacts(ADDRESS, PHONE, HOOK)))
+        assert int(await since()) == begun - 5 * 86_400 + 100, "another name is no reason to begin anew"
+        await place.send("webhook", 5)
+        await place.quiet("webhook")
+        await place.pipe.ask("HINCRBY", profile, "failing_webhook", -200)
+        await place.send("webhook", 6)
+        await place.quiet("webhook")
+        await place.send("webhook", 7)
+        await place.quiet("webhook")
+    assert len(sender.taken) == 6
+    assert [(kind, reason) for kind, _, reason in await place.told()][-2:] == [
+        ("gone", "nothing but failures for 5 days; last: 504"),
+        ("skipped", "no target"),
+    ]
+    found = await place.directory.get("alice")
+    assert found is not None
+    assert found.gone == ("webhook",)
+    other = Webhook("https://hooks.example.com/other", HOOK.secret)
+    await place.directory.put("alice", Profile(contacts=Contacts(ADDRESS, PHONE, other)))
+    assert await since() == b""
+
+
+async def test_servers_that_all_share_are_no_fault_of_an_address(place: Town) -> None:
+    sender = Scripted(rule=lambda delivery: Retry("451"))
+    await place.person()
+    await place.send("email")
+    async with place.working("email", providers=only(sender, "email")):
+        await place.quiet("email")
+    assert await place.pipe.ask("HEXISTS", place.keys.profile("alice"), "failing_email") == 0
 
 
 async def test_a_device_that_is_gone_is_marked_and_the_last_one_is_told_of(place: Town) -> None:
