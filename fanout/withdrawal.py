@@ -16,15 +16,15 @@ import orjson
 
 from bus.clock import Clock
 from bus.codec import iso
-from bus.errors import BusError
+from bus.errors import BusError, Refused
 from bus.event import Event
 from bus.keys import INBOX, Keys, escape
 from bus.outcome import Done, Outcome
-from bus.people.devices import Device
 from bus.pipe import Arg, Pipe, Reply
 from bus.trail import SIZE, Kind, decode
 from fanout.job import Job, delivery_id
 from fanout.job import Kind as JobKind
+from fanout.ladder.due import reachable
 from fanout.ladder.rungs import decode_ladder
 from fanout.plan import STATE, Current, Delivery
 from fanout.publisher import Publisher
@@ -105,34 +105,35 @@ class Withdrawal:
         """Jobs that put nothing in the place of pushes that are out. One under way now replaces itself when settled."""
         keys, now = self._keys, self._clock.wall()
         out = [user for user in users if await self._is_out(ref, user)]
-        found = await self._all([("HGETALL", keys.devices(user)) for user in out])
+        replies = await self._pipe.asks([("HGETALL", keys.devices(user)) for user in out]) if out else []
+        found = [() if _unusable(reply) else reply for reply in _raised(replies)]
         jobs = [
             Job(delivery_id(ref, user, "push", device, JobKind.WITHDRAW), ref, user, target=device,
                 kind=JobKind.WITHDRAW, expires_at=now + WORTH)
             for user, flat in zip(out, found, strict=True)
-            for device in _reachable(flat)
+            for device in reachable(flat)
         ]  # fmt: skip
-        await self._all([("XADD", keys.jobs(self._partition, "push"), "*", *job.fields()) for job in jobs])
+        adding = [("XADD", keys.jobs(self._partition, "push"), "*", *job.fields()) for job in jobs]
+        for reply in await self._pipe.asks(adding) if adding else ():
+            if isinstance(reply, BusError):
+                raise reply
 
     async def _is_out(self, ref: str, user: str) -> bool:
         """Whether a push of the event was sent to the person."""
         back: bytes | str = "+"
         while True:
-            last, *found = await self._pipe.script("trail", (self._keys.trail(user),), (escape(ref), back, PAGE))
+            try:
+                last, *found = await self._pipe.script("trail", (self._keys.trail(user),), (escape(ref), back, PAGE))
+            except Refused as error:
+                if _unusable(error):
+                    return False
+                raise
             traces = (decode(entry_id, flat) for entry_id, flat in found)
             if any(trace is not None and trace.channel == "push" and trace.kind in OUT for trace in traces):
                 return True
             if not last:
                 return False
             back = b"(" + last
-
-    async def _all(self, commands: Sequence[Sequence[Arg]]) -> list[Reply]:
-        """The replies of all. Raises the first `BusError` among them."""
-        replies = await self._pipe.asks(commands) if commands else []
-        for reply in replies:
-            if isinstance(reply, BusError):
-                raise reply
-        return replies
 
     # Topics ------------------------------------------------------------------------------------------------------
 
@@ -145,6 +146,19 @@ class Withdrawal:
         return outcome
 
 
+def _unusable(reply: Reply) -> bool:
+    """Whether a key of one person's is of another type: their own trouble, and nobody else's."""
+    return isinstance(reply, Refused) and reply.code == "WRONGTYPE"
+
+
+def _raised(replies: Sequence[Reply]) -> Sequence[Reply]:
+    """The replies. Raises the first `BusError` among them that is everybody's."""
+    for reply in replies:
+        if isinstance(reply, BusError) and not _unusable(reply):
+            raise reply
+    return replies
+
+
 def _told(ref: str) -> str:
     """Where it is noted who was told; no event has a reference like this."""
     return f"tocsin/{ref}"
@@ -153,12 +167,6 @@ def _told(ref: str) -> str:
 def _state_id(ref: str, topic: str) -> str:
     """The id of what tells a topic or inbox: the same when it is told again."""
     return blake2b(f"{ref}\0{topic}".encode(), digest_size=16).hexdigest()
-
-
-def _reachable(flat: Sequence[bytes]) -> list[str]:
-    """Ids of the devices that pushes are sent to."""
-    devices = (Device.from_json(id.decode(), data) for id, data in zip(flat[::2], flat[1::2], strict=True))
-    return [device.id for device in devices if device.reachable]
 
 
 def _deliveries(inbox: str, reply: Sequence[Reply]) -> list[Delivery]:

@@ -165,11 +165,12 @@ def _gathered(entry: bytes, over: bytes, withdrawn: int, acked: int, read: int) 
 
 
 def _person(user: str, via: str, doc: bytes, zone: bytes, targets: Sequence[bytes]) -> Person:
-    found = tuple(_reachable(targets)) if via == PUSH else ("",) * bool(targets)
+    found = tuple(reachable(targets)) if via == PUSH else ("",) * bool(targets)
     return Person(unescape(user), preferences.read(doc or None), zone.decode(), found)
 
 
-def _reachable(flat: Sequence[bytes]) -> Iterator[str]:
+def reachable(flat: Sequence[bytes]) -> Iterator[str]:
+    """Ids of the devices that pushes are sent to; `flat`: ids and devices in turn, as Redis has them."""
     for name, data in zip(flat[::2], flat[1::2], strict=True):
         try:
             device = Device.from_json(name.decode(), data)

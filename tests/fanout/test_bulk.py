@@ -17,14 +17,15 @@ from bus.connect import client
 from bus.dead import Graveyard
 from bus.errors import BusDown
 from bus.event import Event
-from bus.keys import Keys, inbox_of
+from bus.keys import Keys, escape, inbox_of
 from bus.lease import Fenced, Lease
 from bus.namespaces import Namespaces
 from bus.outcome import Done, Expired, Outcome, Rejected, Unavailable
+from bus.people.devices import Device
 from bus.people.followers import Followers
 from bus.pipe import Pipe
 from bus.queue import Entry
-from bus.walk import Follow, Walk, fields
+from bus.walk import Follow, Walk, Withdraw, fields
 from fanout.alarm import Alarm
 from fanout.audience import Retention, Rules
 from fanout.bulk import CHUNK, Walker
@@ -287,3 +288,22 @@ async def test_a_walk_is_ended_by_the_next_worker(pipe: Pipe, keys: Keys, redis_
         assert await pipe.ask("HLEN", seen) == len(users)
         logs = await pipe.asks(("XLEN", keys.log(inbox_of(user))) for user in users)
         assert set(logs) == {1}
+
+
+async def test_one_persons_broken_keys_keep_a_withdrawal_from_nobody_else(stand: Stand) -> None:
+    keys, ask = stand.keys, stand.pipe.ask
+    users = await stand.begin(4)
+    assert await stand.walk() == Done()
+    await ask("HSET", keys.counts(P, EVENT.ref), "push:sent", 4)
+    for user in users:
+        told = ("e", escape(EVENT.ref), "k", "sent", "c", "push", "r", "", "n", 1)
+        await ask("XADD", keys.trail(user), "*", *told)
+        await ask("HSET", keys.devices(user), "d1", Device("d1", "fcm", "sealed").to_json())
+    await ask("SET", keys.trail(users[0]), "of another type")
+    await ask("HSET", keys.devices(users[1]), "d0", "no JSON", "d2", "[]")
+    await ask("DEL", keys.devices(users[2]))
+    await ask("SET", keys.devices(users[2]), "of another type")
+    assert await stand.walk(Withdraw(EVENT.ref)) == Done()
+    jobs = [flat[flat.index(b"u") + 1] for _, flat in await ask("XRANGE", keys.jobs(P, "push"), "-", "+")]
+    assert jobs == [users[1].encode(), users[3].encode()]
+    assert await stand.given(users[1:]) == [2, 2, 2], "each was told of it"
