@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import ModuleType
 
+import httpx
 import pytest
 from playwright.async_api import async_playwright
 from tocsin_system import LIMIT, Dev, clean_environ, dev
@@ -153,6 +155,54 @@ def test_the_tour_listens_in_javascript_as_typed(tmp_path: Path) -> None:
     assert "npm install centrifuge ws" in install
     with dev(tmp_path / "data") as system:
         hears_everything("cd try\n" + script, system, tmp_path)
+
+
+def until(text: str, block: str, system: Dev, folder: Path) -> str:
+    """A command again and again, until what it prints has this in it."""
+    end = time.monotonic() + LIMIT
+    while text not in (printed := said(block, system, folder)):
+        assert time.monotonic() < end, printed
+    return printed
+
+
+async def tab_of_alice(chromium: str, system: Dev) -> None:
+    """Open the page for as long as it takes to give her a phone and a mailbox, and close it."""
+    async with async_playwright() as playwright, httpx.AsyncClient(headers={"Authorization": "Bearer dev-key"}) as http:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = await browser.new_page()
+        await page.goto(system.page)
+        alice = f"{system.page}v1/users/alice"
+        while not (await http.get(f"{alice}/devices")).json()["devices"]:
+            await page.wait_for_timeout(50)
+        while "email" not in (await http.get(alice)).json():
+            await page.wait_for_timeout(50)
+        await browser.close()
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+async def test_the_tour_follows_whoever_closed_the_tab_as_typed(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    publish, elsewhere, why, read, choose, dead = blocks()[8:]
+    with dev(tmp_path / "data") as system:
+        async with asyncio.timeout(LIMIT):
+            await tab_of_alice(chromium, system)
+        said(publish, system, tmp_path)
+        phone, mailbox = elsewhere.splitlines()
+        until("A parcel is here", phone, system, tmp_path)
+        assert "alice@demo.test" in until("A parcel is here", mailbox, system, tmp_path)
+        explained = until("An e-mail was sent by mailbox.", why, system, tmp_path)
+        assert "A push was sent by dev." in explained
+        assert "alice has read it" in said(read, system, tmp_path)
+        *send, explain = choose.splitlines()
+        said("\n".join(send), system, tmp_path)
+        until("A push was skipped: they turned this channel off.", explain, system, tmp_path)
+        send, ls, replay = dead.rsplit("tocsin", 2)
+        said(send, system, tmp_path)
+        until("there is no template of the name", f"tocsin{ls}", system, tmp_path)
+        assert "1 would be sent again" in said(f"tocsin{replay}", system, tmp_path)
 
 
 @pytest.mark.slow
