@@ -21,6 +21,9 @@ from bus.clock import Clock
 from bus.outcome import Misconfigured, Outcome, Unavailable
 from fanout.channels.smtp_codes import Stage, classify
 
+PATIENCE: Final = 10.0
+"""Seconds that a mail waits for one of the connections to be free: a server that keeps them so long is overrun, and
+nothing of the mail was said to it yet."""
 FAREWELL: Final = 1.0
 """Seconds that a server has to answer QUIT."""
 
@@ -76,9 +79,13 @@ class Pool:
     async def take(self, *, fresh: bool = False) -> Line | Outcome:
         """A connection in order, as far as one can know; to be given back. `fresh`: none that was used before.
 
-        Waits while all are in use. An outcome when there is none to be had.
+        Waits while all are in use, `PATIENCE` at the most. An outcome when there is none to be had.
         """
-        await self._room.acquire()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._room.acquire()
+        except TimeoutError:
+            return Unavailable("all connections are in use")
         found: Line | Outcome | None = None
         try:
             found = None if fresh else await self._unused()

@@ -20,6 +20,9 @@ from fanout.channels.signature import secret_fault, signed
 
 TIMEOUT: Final = 20.0
 """Seconds; the specification asks for 15 to 30."""
+CONNECTIONS: Final = 256
+"""Unless the settings say otherwise: more than there are webhooks under way in a worker, for one that waited here for a
+connection would be late, and its endpoint not to blame."""
 THROTTLE: Final = 60.0
 """Seconds to leave an endpoint alone that says 429 and no time."""
 KNOWN: Final = ("secret", "timeout", "https_only", "connections")
@@ -41,7 +44,7 @@ class Webhook:
         secret = table.get("secret", "")
         if not isinstance(secret, str) or (secret and (fault := secret_fault(secret))):
             raise BadSetting(f"{where}.secret {fault if isinstance(secret, str) else 'must be a string'}")
-        timeout, connections = table.get("timeout", TIMEOUT), table.get("connections", 100)
+        timeout, connections = table.get("timeout", TIMEOUT), table.get("connections", CONNECTIONS)
         if type(timeout) not in (int, float) or not 0 < timeout <= 60:
             raise BadSetting(f"{where}.timeout must be seconds, above 0 and at most 60")
         if type(connections) is not int or not 1 <= connections <= 1_000:

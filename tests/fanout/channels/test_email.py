@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtplib import SMTP
 
+from bus.clock import SystemClock
 from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected, Retry, Scope, Throttled, Unavailable
 from bus.settings import BadSetting
 from fanout.channels.delivery import Delivery, EmailAddress, Mail, PhoneNumber, Sms
 from fanout.channels.email import Email
 from fanout.channels.smtp_codes import THROTTLE
+from fanout.channels.smtp_pool import Line, Pool
 from tests.fanout.channels.contract import BODY, NOW, TITLE, FixedClock, SenderContract, Situation, Stand, event
 from tests.providers.smtp_server import At, Does, SmtpServer, smtp_server
 from tests.providers.tls import certificate, server_context
@@ -369,3 +372,17 @@ def test_a_wrong_setting_is_named_and_not_quoted(changes: dict[str, Any], said: 
     with pytest.raises(BadSetting, match=said) as raised:
         Email.from_settings("main", table, FixedClock(), allow_private=False)
     assert "hidden" not in str(raised.value)
+
+
+async def test_a_mail_that_finds_no_connection_free_was_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fanout.channels.smtp_pool.PATIENCE", 0.01)
+
+    async def dial() -> SMTP:
+        return SMTP(hostname="127.0.0.1")
+
+    pool = Pool(dial, SystemClock(), size=1, mails=10, idle=1.0)
+    line = await pool.take()
+    assert isinstance(line, Line)
+    assert await pool.take() == Unavailable("all connections are in use")
+    await pool.give_back(line, good=False)
+    assert isinstance(await pool.take(), Line)
