@@ -43,6 +43,12 @@ def _heads(prefix: str, partitions: int) -> tuple[str, ...]:
     return tuple(prefix + ":{" + tag + "}" for tag in balanced_tags(partitions))
 
 
+@lru_cache(maxsize=4_096)
+def _person(prefix: str, partitions: int, user: str) -> str:
+    """How the keys of a person begin: whoever works for somebody needs several of them."""
+    return f"{_heads(prefix, partitions)[partition_of(user, partitions)]}:user:{escape(user)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of one installation: its prefix and its number of partitions."""
@@ -153,7 +159,7 @@ class Keys:
     # A person's: all live in the partition of their user ----------------------------------------------------------
 
     def _user(self, user: str, *parts: str) -> str:
-        return self.tagged(partition_of(user, self.partitions), "user", escape(user), *parts)
+        return ":".join((_person(self.prefix, self.partitions, user), *parts))
 
     def unread(self, user: str) -> str:
         """Sorted set: offsets of notifications that were not read, by themselves."""

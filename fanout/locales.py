@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 DEFAULT: Final = "default"
@@ -15,6 +16,7 @@ def normal(locale: str) -> str:
     return locale.strip().replace("_", "-").lower()
 
 
+@lru_cache(maxsize=256)
 def chain(locale: str) -> tuple[str, ...]:
     """Normal names to look for, best first: `zh-Hant-TW` → `zh-hant-tw`, `zh-hant`, `zh`, `default`.
 

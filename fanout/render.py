@@ -118,6 +118,8 @@ class Templates:
         self, channel: str, content: Content, locale: str, chosen: tuple[str, Mapping[str, str]]
     ) -> dict[str, str] | Unrenderable:
         folder, files = chosen
+        if not files:
+            return {}
         known = wording.facts(content, locale, "" if folder == DEFAULT else folder)
         made: dict[str, str] = {}
         self._sandbox.begin()

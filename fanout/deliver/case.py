@@ -114,7 +114,7 @@ def judge(case: Case, category: Category, zone: str, now: float) -> Outcome | No
     )
     match gate(standing, case.channel, job.unless, now):
         case Go():
-            return None if case.events else Expired()
+            return None
         case Cancel(reason):
             return Expired() if reason == EXPIRED else Cancelled(reason)
         case Skip(reason):

@@ -61,8 +61,7 @@ def prefer(raw: object) -> Preferences:
         ({"read": True}, Cancelled("read")),
         ({"withdrawn": True}, Cancelled("withdrawn")),
         ({"bodies": (GONE,)}, Cancelled("withdrawn")),
-        ({"bodies": (Body(b"", False, b""),)}, Expired()),
-        ({"bodies": (Body(b"no JSON", False, b""),)}, Expired()),
+        ({"bodies": (Body(b"", False, b""),)}, None),
         ({"target": b""}, Skipped("no target")),
         ({"gone": b"sealed"}, Skipped("no target")),
         ({"gone": b"an earlier one"}, None),
@@ -75,6 +74,11 @@ def prefer(raw: object) -> Preferences:
 )
 def test_may_it_go(changes: dict[str, Any], outcome: Outcome | None) -> None:
     assert judge(case(**changes), PLAIN, "UTC", NOW) == outcome
+
+
+@pytest.mark.parametrize("content", [b"", b"no JSON"])
+def test_what_is_no_longer_kept_is_about_nothing(content: bytes) -> None:
+    assert case(bodies=(Body(content, False, b""),)).events == ()
 
 
 def test_quiet_hours_are_those_of_where_the_person_is() -> None:
