@@ -24,7 +24,19 @@ from bus.outcome import (
 from fanout.channels.delivery import EmailAddress, HookTarget, PhoneNumber, PushTarget
 from fanout.deliver import circuit as module
 from fanout.deliver.breaker import FAILURES, RESTS, State
-from fanout.deliver.circuit import AWAY, CROWDED, LEAST, LONGEST_LINE, REFUSES, REST, SLOW, Circuit, Circuits, host_of
+from fanout.deliver.circuit import (
+    AWAY,
+    CROWDED,
+    DEAD,
+    LEAST,
+    LONGEST_LINE,
+    REFUSES,
+    REST,
+    SLOW,
+    Circuit,
+    Circuits,
+    host_of,
+)
 
 
 def push(url: str) -> PushTarget:
@@ -41,7 +53,7 @@ def call(circuit: Circuit, outcome: Outcome | None, now: float = 0.0) -> Outcome
     [
         (push("https://push.example/a/b"), ("push.example", False)),
         (push("https://user@push.example:444/a"), ("push.example:444", False)),
-        (push("https://[/"), ("", False)),
+        (push("nonsense"), ("", False)),
         (PushTarget("d1", "fcm", "https://is-a-token"), ("", False)),
         (HookTarget("https://hooks.example/x"), ("hooks.example", True)),
         (EmailAddress("a@b.example"), ("", False)),
@@ -80,7 +92,33 @@ def test_a_provider_that_was_never_reached_leaves_the_job_to_others() -> None:
 def test_the_failures_of_a_persons_own_endpoint_are_held_against_each_job() -> None:
     circuit = Circuit(personal=True)
     assert [call(circuit, Retry("500")) for _ in range(FAILURES)] == [Retry("500")] * FAILURES
-    assert circuit.admit(0.0, 0) == Throttled(RESTS[0], Scope.ENDPOINT, AWAY)
+    # However many wait for it, each comes to its end after its own attempts, though not all are calls.
+    assert circuit.admit(RESTS[0] - 1, 0) == Retry(DEAD)
+    assert circuit.admit(RESTS[0], 0) is None
+
+
+def test_an_endpoint_that_is_dead_stops_no_other_at_its_host() -> None:
+    circuits = Circuits()
+    dead = circuits.of(HookTarget("https://hooks.example/dead"))
+    for _ in range(FAILURES):
+        call(dead, Retry("404"))
+    other = circuits.of(HookTarget("https://hooks.example/other"))
+    assert (dead.breaker.state, other.breaker.state) == (State.OPEN, State.CLOSED)
+    assert call(other, Done()) == Done()
+    call(dead, Throttled(3_600.0, Scope.ENDPOINT), RESTS[0])
+    assert other.admit(RESTS[0], 16) is None
+
+
+def test_the_endpoints_of_a_slow_host_share_its_places() -> None:
+    circuits = Circuits()
+    made = [circuits.of(HookTarget(f"https://hooks.example/{n}")) for n in range(5)]
+    numbers = [circuit.begin(0.0) for circuit in made[:4]]
+    assert made[4].admit(SLOW + 1, 16) == Throttled(CROWDED, Scope.ENDPOINT, "the provider is slow")
+    assert circuits.of(HookTarget("https://other.example/")).admit(SLOW + 1, 16) is None
+    assert not made[0].idle
+    for circuit, number in zip(made, numbers, strict=False):
+        circuit.end(number, Done(), 5.0)
+    assert made[4].admit(SLOW + 1, 16) is None
 
 
 @pytest.mark.parametrize("outcome", [Done(), Gone("410"), Misconfigured("401"), Throttled(1.0, Scope.TARGET)])
@@ -145,7 +183,8 @@ def test_those_who_find_no_place_come_back_one_after_the_other() -> None:
         call(circuit, Unavailable("x"))
     probe = circuit.begin(RESTS[0]) if circuit.admit(RESTS[0], 0) is None else None
     assert probe is not None
-    waits = [told.after for _ in range(10_000) if (told := circuit.admit(RESTS[0], 0)) is not None]
+    found = [circuit.admit(RESTS[0], 0) for _ in range(10_000)]
+    waits = [told.after for told in found if isinstance(told, Throttled)]
     assert waits[0] == CROWDED
     assert waits == sorted(waits)
     assert (len(set(waits)) > 5_000, waits[-1]) == (True, LONGEST_LINE)
@@ -179,4 +218,4 @@ def test_hosts_that_nobody_asks_for_are_forgotten_but_not_what_is_known_of_dead_
     for number in range(100):
         circuits.of(push(f"https://h{number}.example/"))
     assert circuits.of(push("https://dead.example/")) is dead
-    assert len(circuits._by_host) <= 21
+    assert len(circuits._by_place) <= 21

@@ -93,3 +93,26 @@ async def test_the_second_provider_carries_everything_meanwhile(redis_server: Em
         assert sorted(second.ids) == sorted(jobs)
         assert {reason for kind, _, reason in await place.told() if kind == "sent"} == {"second"}
     assert len(first.taken) == FAILURES
+
+
+async def test_however_many_wait_for_a_dead_endpoint_all_come_to_an_end(
+    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.jobs.LONGEST_WAIT", 0.02)
+    clock, sender = Stepped(), Scripted(lambda delivery: Retry("500"))
+    guard = Guard({"webhook": (Provider("main", sender),)}, clock, ChannelStats("webhook"), places=8, timeout=5.0)
+    async with town(redis_server.url, keys) as place:
+        await place.person()
+        jobs = {(await place.send("webhook", number)).id for number in range(JOBS)}
+        async with place.desk("webhook", guard):
+            hours = 0
+            while len(await place.dead()) < JOBS:
+                await place.quiet("webhook")
+                clock.ahead += HOUR
+                await place.hasten("webhook", HOUR)
+                hours += 1
+                assert hours < 120
+        dead = await place.dead()
+    assert {letter[b"id"].decode() for letter in dead} == jobs
+    assert {letter[b"attempts"] for letter in dead} == {b"10"}
+    assert len(sender.taken) < JOBS * 10 / 2, "most of the attempts were spared the endpoint"
