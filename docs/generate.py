@@ -93,7 +93,15 @@ def _rules(kind: type[Any]) -> Callable[[], str]:
 
 # Providers -------------------------------------------------------------------------------------------------------
 
-_POOL: Final = {"timeout": "`20`: seconds for a call", "connections": "`256`: most connections at once"}
+
+def _pool(sender: Any) -> dict[str, str]:
+    """What senders over HTTP have in common."""
+    return {
+        "timeout": f"`{sender.TIMEOUT:g}`: seconds for a call",
+        "connections": f"`{sender.CONNECTIONS}`: most connections at once",
+    }
+
+
 _PROVIDERS: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
     "email": (
         email.KNOWN,
@@ -120,7 +128,7 @@ _PROVIDERS: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
             "vapid_key": "needed: the private half; the public one is `webpush_public_key` of `[gateway]`",
             "subject": "needed: `mailto:` or `https://`, where the push services can reach you",
             "hosts": "where endpoints may lead; else the services of Chrome, Edge, Firefox and Safari",
-            **_POOL,
+            **_pool(webpush),
         },
     ),
     "fcm": (
@@ -131,7 +139,7 @@ _PROVIDERS: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
             "project": "another project than the key file names",
             "base_url": "another address than Google's, such as a proxy's",
             "token_uri": "another address for access tokens",
-            **_POOL,
+            **_pool(fcm),
         },
     ),
     "apns": (
@@ -147,7 +155,7 @@ _PROVIDERS: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
             "url": "another address than Apple's",
             "sandbox_url": "the same for the sandbox",
             "ca_file": "file of certificates to trust in place of the system's",
-            "timeout": _POOL["timeout"],
+            "timeout": f"`{apns.TIMEOUT:g}`: seconds for a call",
         },
     ),
     "sms": (
@@ -157,7 +165,7 @@ _PROVIDERS: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
             "from": "Twilio, needed: a number, short code, name, or messaging service; `http`: what `{from}` is",
             "segments": "`4`: most parts of one message, 1 to 10; a longer text is cut",
             "countries": 'beginnings of numbers that may be sent to, such as `["+41", "+49"]`; none: all',
-            "timeout": _POOL["timeout"],
+            "timeout": "`20`: seconds for a call",
             "connections": "`50`: most connections at once",
             "account_sid": "Twilio, needed: the account",
             "auth_token": "Twilio: needed, unless there is an API key and no `callbacks`",
@@ -178,8 +186,7 @@ _PROVIDERS: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
         {
             "secret": "`whsec_…`, for webhooks that have none of their own; several, with spaces between, all sign",
             "https_only": "`true`, unless `allow_private_addresses` is set",
-            "timeout": _POOL["timeout"],
-            "connections": "`100`: most connections at once",
+            **_pool(webhook),
         },
     ),
 }
