@@ -102,7 +102,7 @@ def _pool(sender: Any) -> dict[str, str]:
     }
 
 
-_PROVIDERS: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
+PROVIDERS: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
     "email": (
         email.KNOWN,
         {
@@ -194,7 +194,7 @@ _PROVIDERS: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
 
 
 def _provider(kind: str) -> Callable[[], str]:
-    known, meanings = _PROVIDERS[kind]
+    known, meanings = PROVIDERS[kind]
 
     def rows() -> Iterator[tuple[str, ...]]:
         if differ := set(known) ^ set(meanings):
@@ -287,7 +287,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "settings_cli": _settings(CliSettings, BusSettings),
     "namespaces": _rules(Namespace),
     "categories": _rules(Category),
-    **{f"provider_{kind}": _provider(kind) for kind in _PROVIDERS},
+    **{f"provider_{kind}": _provider(kind) for kind in PROVIDERS},
     "provider_any": lambda: table(("any of these tables", "meaning"), ((f"`{k}`", v) for k, v in _ANY.items())),
     "retries": _retries,
     "keys": _keys,

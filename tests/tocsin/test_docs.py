@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +20,12 @@ import httpx
 import pytest
 from playwright.async_api import async_playwright
 from tocsin_system import LIMIT, Dev, clean_environ, dev
+
+from bus.namespaces import Namespaces
+from bus.people.categories import Categories
+from bus.settings import check_top_level, read
+from fanout.deliver.settings import BURST, RATE
+from tocsin.settings import ROLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,6 +51,25 @@ def test_every_setting_has_a_meaning() -> None:
         if line.startswith("| `") and line.rstrip(" |").endswith("`")
     ]
     assert rows == []
+
+
+TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXAMPLES = [(page, text) for page in PAGES for text in TOML.findall(page.read_text())]
+
+
+@pytest.mark.parametrize(("page", "text"), EXAMPLES, ids=[f"{page.stem}-{i}" for i, (page, _) in enumerate(EXAMPLES)])
+def test_settings_that_are_shown_are_settings(page: Path, text: str) -> None:
+    file = tomllib.loads(text)
+    check_top_level(file, ROLES)
+    for role, settings in ROLES.items():
+        read(settings, file, {}, table=role)
+    Categories(file.get("categories", {}))
+    Namespaces(file.get("namespaces", {}))
+    for kind, tables in file.get("deliver", {}).items():
+        known, meanings = generator().PROVIDERS[kind]
+        assert set(known) == set(meanings)
+        for table in tables.values():
+            assert set(table) <= {*known, RATE, BURST}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -97,6 +123,17 @@ def said(text: str, system: Dev, folder: Path) -> str:
         return out
 
 
+FOLLOWED = "curl http://127.0.0.1:8000/v1/users/carol/topics -H 'X-API-Key: dev-key'"
+
+
+def until(text: str, block: str, system: Dev, folder: Path) -> str:
+    """A command again and again, until what it prints has this in it."""
+    end = time.monotonic() + LIMIT
+    while text not in (printed := said(block, system, folder)):
+        assert time.monotonic() < end, printed
+    return printed
+
+
 def hears_everything(listener: str, system: Dev, folder: Path) -> None:
     """A listener of the tour prints what is sent to Alice's inbox, and what is sent to the lobby."""
     lines: list[str] = []
@@ -135,6 +172,18 @@ def test_the_tour_sends_as_typed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_shown_of_following_works_as_typed(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "notifications.md").read_text()
+    first, *others = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    with dev(tmp_path / "data") as system:
+        until("It was put into their inbox at offset 1", first, system, tmp_path)
+        until("carol@example.com", first.splitlines()[-1], system, tmp_path)
+        for block in others:
+            assert "urn:problem-type" not in said(block, system, tmp_path)
+        assert '["news:sport"]' in said(FOLLOWED, system, tmp_path)
+
+
+@pytest.mark.slow
 @pytest.mark.sdk
 @pytest.mark.parametrize("number", [5, 7], ids=["curl", "python"])
 def test_the_tour_listens_as_typed(tmp_path: Path, number: int) -> None:
@@ -155,14 +204,6 @@ def test_the_tour_listens_in_javascript_as_typed(tmp_path: Path) -> None:
     assert "npm install centrifuge ws" in install
     with dev(tmp_path / "data") as system:
         hears_everything("cd try\n" + script, system, tmp_path)
-
-
-def until(text: str, block: str, system: Dev, folder: Path) -> str:
-    """A command again and again, until what it prints has this in it."""
-    end = time.monotonic() + LIMIT
-    while text not in (printed := said(block, system, folder)):
-        assert time.monotonic() < end, printed
-    return printed
 
 
 async def tab_of_alice(chromium: str, system: Dev) -> None:
