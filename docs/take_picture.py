@@ -15,7 +15,7 @@ from typing import Final
 from playwright.sync_api import Page, sync_playwright
 
 PICTURE: Final = Path(__file__).parent / "page.png"
-SIZE: Final = {"width": 1280, "height": 1180}
+SIZE: Final = {"width": 1280, "height": 1310}
 LOBBY: Final = (("Standup in five minutes", "Room 3 today."), ("Coffee is ready", "The good one."))
 MISSED: Final = (
     ("Alice mentioned you", "“Ask Bob, he knows where the key is.”"),
@@ -49,6 +49,7 @@ def arrange(page: Page, address: str, publish: Callable[..., None]) -> None:
     page.locator(".plug").nth(1).click()
     for title, body in MISSED:
         publish("--user", "bob", "--title", title, "--body", body)
+    page.wait_for_timeout(18_000)  # nobody answers: the phone rings, then mail comes
     page.locator(".plug").nth(1).click()
     page.locator(".state", has_text="connected").nth(1).wait_for()
     page.wait_for_timeout(1_500)

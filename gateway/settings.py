@@ -41,7 +41,7 @@ class GatewaySettings(PeopleSettings):
     allowed_origins: tuple[str, ...] = ()
     """Origins of pages that may connect, exact, such as https://app.example; the node's own is always allowed."""
     api_keys: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """`[gateway.api_keys.NAME]` with `sha256` (hex of the key), `scopes` (events, admin, contacts), `rate`, `sources`."""
+    """`[gateway.api_keys.NAME]`: `sha256` (hex of the key), `scopes` (events, admin, contacts), `rate`, `sources`."""
     webpush_public_key: str = ""
     """Public half (base64url) of the key in `[deliver.webpush.NAME]`: what browsers subscribe to pushes with."""
     twilio: Mapping[str, Any] = field(default_factory=dict, repr=False, metadata={"secret": True})
