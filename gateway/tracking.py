@@ -19,6 +19,7 @@ from gateway.tracks import (
     Person,
     Waiting,
     Whole,
+    condition_in_digest,
     gathered,
     is_of,
     ladder_of,
@@ -156,7 +157,10 @@ class Tracking:
     ) -> tuple[Waiting, ...]:
         """The steps whose timers run, and the digests that hold the event."""
         waits = {f"step\n{escape(ref)}\n{escape(user)}\n{i}": (s.via, s.unless) for i, s in enumerate(ladder)}
-        waits |= {f"digest\n{escape(user)}\n{escape(via)}\n{escape(category)}": (via, "read") for via in gathered}
+        waits |= {
+            f"digest\n{escape(user)}\n{escape(via)}\n{escape(category)}": (via, condition_in_digest(ladder, via))
+            for via in gathered
+        }
         dues = await self._asks([("ZSCORE", self._keys.timers(p), member) for member in waits])
         found = zip(waits.values(), dues, strict=True)
         return tuple(Waiting(via, unless, float(due) / 1000) for (via, unless), due in found if due is not None)

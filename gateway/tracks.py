@@ -184,6 +184,11 @@ def taken_back(traces: Sequence[Trace]) -> bool:
     return any(trace.kind is Kind.WITHDRAWN for trace in traces)
 
 
+def condition_in_digest(ladder: Sequence[Step], via: str) -> str:
+    """What takes an event out of a digest: what its step says, and reading where that says nothing."""
+    return next((step.unless for step in ladder if step.via == via and step.unless), "read")
+
+
 def was_read(traces: Sequence[Trace]) -> bool:
     """Whether, by the trail alone, the person has read it and not taken that back."""
     marks = [trace.kind for trace in traces if trace.kind in (Kind.READ, Kind.UNREAD)]

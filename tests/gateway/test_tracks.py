@@ -14,6 +14,7 @@ from gateway.tracks import (
     State,
     Waiting,
     Whole,
+    condition_in_digest,
     gathered,
     is_of,
     ladder_of,
@@ -153,3 +154,9 @@ def test_which_digests_hold_it() -> None:
     assert gathered(trail(deferred)) == []
     assert gathered(trail(deferred, digested, deferred)) == ["email"]
     assert gathered(trail(digested, (Kind.QUEUED, "email"))) == []
+
+
+def test_what_takes_it_out_of_a_digest_is_what_its_step_says() -> None:
+    ladder = (Step("live"), Step("push"), Step("email", 600, "acked"))
+    assert condition_in_digest(ladder, "email") == "acked"
+    assert condition_in_digest(ladder, "push") == "read"
