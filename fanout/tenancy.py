@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -57,7 +57,8 @@ class Tenancy:
 
     `registry` and `leases` want a connection that the work does not use: a lease that ran out while it was being
     renewed would have a burst done again and again. `begin` makes the work of a lease. `ttl`: the shorter of the
-    lifetimes of a member and a lease; `patience`: how long what is under way may take at the end, in seconds.
+    lifetimes of a member and a lease; `patience`: how long what is under way may take at the end, in seconds; `before`:
+    what every beat begins with, before any lease is taken. It may raise `BusError`.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class Tenancy:
         *,
         ttl: float,
         patience: float,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._name, self._registry, self._leases, self._partitions = name, registry, leases, partitions
-        self._begin_work, self._stats, self._patience = begin, stats, patience
+        self._begin_work, self._stats, self._patience, self._before = begin, stats, patience, before
         self._interval = ttl / BEATS
         self._held: dict[int, _Held] = {}
 
@@ -97,6 +99,8 @@ class Tenancy:
     async def _beat(self, group: asyncio.TaskGroup) -> float:
         """Renew everything, begin and end what has to; returns after how many seconds to beat again."""
         try:
+            if self._before is not None:
+                await self._before()
             mine = owned_by(self._name, await self._registry.beat(), self._partitions)
             for partition in self._held.keys() - mine:
                 self._leave(self._held[partition])
