@@ -17,6 +17,7 @@ help:
 	@echo 'make test               every check; quick: without the slow ones'
 	@echo 'make load               load test of a system of its own, with an HTML report'
 	@echo 'make bench              the figures, as a table and in bench.json'
+	@echo 'make page               take the picture of the page again'
 	@echo 'make clean              remove what the others made, but never data (.tocsin)'
 
 # Installing: each stamp is newer than what it was made from, or it is made again ------------------------------------

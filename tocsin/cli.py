@@ -225,7 +225,7 @@ Add = Callable[[str, Callable[[Context], int], str], argparse.ArgumentParser]
 
 
 def _add_roles(add: Add) -> None:
-    dev = add("dev", _dev, "run the whole system here: embedded Redis, gateway, fan-out worker")
+    dev = add("dev", _dev, "run the whole system here: Redis, gateway, fan-out and delivery workers, a mailbox")
     dev.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     dev.add_argument("--port", type=_number(0, 65_535), help="port of the page (default 8000; 0: any free one)")
     dev.add_argument("--workers", type=_number(1, 64), help="gateway processes (default 1)")
