@@ -533,3 +533,18 @@ async def test_scheduled_events_move_on_as_before(ladder: Ladder) -> None:
     assert (due.items, due.wait) == ((), None)
     ((_, fields),) = await ladder.ask("XRANGE", ladder.keys.events(ladder.p), "-", "+")
     assert fields == [b"p", b"shop", b"d", b"7-0", b"e", event]
+
+
+async def test_people_with_very_many_devices_are_looked_at_a_few_at_a_time(ladder: Ladder) -> None:
+    crowd = ladder.neighbours(30)
+    for user in crowd:
+        await ladder.reachable(user, *(f"d{n}" for n in range(50)))
+    await ladder.publish("1", *crowd, ladder=(Step("push"),))
+    due = await ladder.look()
+    assert (len(due.items), due.wait) == (10, 0)
+    done = 0
+    while due.items:
+        done += await ladder.steps.take(ladder.lease, due)
+        due = await ladder.look()
+    assert done == len(crowd)
+    assert len(await ladder.jobs("push")) == 50 * len(crowd)
