@@ -16,6 +16,7 @@ from typing import Any
 
 from bus.clock import SystemClock
 from bus.errors import BusError
+from bus.event import MAX_TTL
 from bus.settings import BadSetting, read
 from tocsin import version_text
 from tocsin.folder import Folder
@@ -112,7 +113,23 @@ def _publish(context: Context) -> int:
     from tocsin.publishing import Draft, post, to_event
 
     a = context.arguments
-    draft = Draft(tuple(a.user), tuple(a.topic), a.type, a.title, a.body, a.data, a.id, a.source, a.ephemeral)
+    draft = Draft(
+        users=tuple(a.user),
+        topics=tuple(a.topic),
+        type=a.type,
+        title=a.title,
+        body=a.body,
+        data=a.data,
+        event_id=a.id,
+        source=a.source,
+        ephemeral=a.ephemeral,
+        category=a.category,
+        template=a.template,
+        ladder=a.ladder,
+        ttl=a.ttl,
+        at=a.at,
+        collapse_key=a.collapse_key,
+    )
     event = to_event(draft)
     answer = post(a.url or gateway_url(context.settings, context.folder), a.key or context.settings.api_key, event)
     line = f"accepted {answer.get('id')} in partition {answer.get('partition')} at {answer.get('position')}"
@@ -251,6 +268,12 @@ def _add_tools(add: Add) -> None:
     publish.add_argument("--id", help="the event's id: a second event with it and the same source is the same event")
     publish.add_argument("--source", help="who says so")
     publish.add_argument("--ephemeral", action="store_true", help="only for who is there now; kept nowhere")
+    publish.add_argument("--category", help="what sort it is: its ladder, and what people may turn off")
+    publish.add_argument("--template", help="the template that words it")
+    publish.add_argument("--ladder", metavar="JSON", help="the steps to follow, in place of its category's")
+    publish.add_argument("--ttl", type=_number(0, MAX_TTL), metavar="SECONDS", help="how long it is wanted (1 day)")
+    publish.add_argument("--at", metavar="TIME", help="when to send it (RFC 3339)")
+    publish.add_argument("--collapse-key", metavar="KEY", help="on a phone it replaces the one before of this key")
     publish.add_argument("--url", help="the gateway (TOCSIN_URL; default: the `tocsin dev` of this folder)")
     publish.add_argument("--key", help="API key (TOCSIN_API_KEY; default dev-key)")
 

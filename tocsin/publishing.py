@@ -26,6 +26,15 @@ class Draft:
     event_id: str | None = None
     source: str | None = None
     ephemeral: bool = False
+    category: str | None = None
+    template: str | None = None
+    ladder: str | None = None
+    """JSON."""
+    ttl: int | None = None
+    """Seconds."""
+    at: str | None = None
+    """RFC 3339."""
+    collapse_key: str | None = None
 
 
 def to_event(draft: Draft) -> dict[str, Any]:
@@ -34,16 +43,26 @@ def to_event(draft: Draft) -> dict[str, Any]:
         raise Trouble("for whom? Give --user NAME or --topic NAMESPACE:NAME, each as often as you like", USAGE)
     to = {"users": list(draft.users), "topics": list(draft.topics)}
     event: dict[str, Any] = {"type": draft.type, "to": {k: v for k, v in to.items() if v}}
-    named = {"title": draft.title, "body": draft.body, "id": draft.event_id, "source": draft.source}
+    named: dict[str, object] = {"title": draft.title, "body": draft.body, "id": draft.event_id, "source": draft.source}
+    named |= {"category": draft.category, "template": draft.template, "at": draft.at, "ttl": draft.ttl}
+    named |= {"collapse_key": draft.collapse_key}
     event |= {name: value for name, value in named.items() if value is not None}
-    if draft.data is not None:
-        try:
-            event["data"] = json.loads(draft.data)
-        except ValueError as error:
-            raise Trouble(f"--data is not JSON: {error}; as in --data '{{\"price\": 12.5}}'", USAGE) from error
+    for name, text, example in (
+        ("data", draft.data, '{"price": 12.5}'),
+        ("ladder", draft.ladder, '[{"via": "live"}, {"via": "email", "after": 60, "unless": "read"}]'),
+    ):
+        if text is not None:
+            event[name] = _json(name, text, example)
     if draft.ephemeral:
         event["ephemeral"] = True
     return event
+
+
+def _json(option: str, text: str, example: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Trouble(f"--{option} is not JSON: {error}; as in --{option} '{example}'", USAGE) from error
 
 
 def post(url: str, api_key: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ REASONS: Final[Mapping[str, str]] = {
     "withdrawn": "the event was withdrawn",
     "expired": "its time was over",
     "no target": "there is no address or device to send it to",
-    "preference": "they turned this category off for live delivery",
+    "preference": "they do not want it live",
     "category off": "they turned this category off",
     "channel off": "they turned this channel off",
     "off by default": "this category is off on this channel unless they turn it on",

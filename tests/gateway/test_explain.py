@@ -145,8 +145,8 @@ def test_who_was_never_reached(event: dict[str, Any], summary: str, steps: list[
         (
             [(Kind.SKIPPED, "live", "preference")],
             {"offset": 0},
-            "alice does not have it yet. Not delivered by: live (they turned this category off for live delivery).",
-            "Live delivery was skipped: they turned this category off for live delivery.",
+            "alice does not have it yet. Not delivered by: live (they do not want it live).",
+            "Live delivery was skipped: they do not want it live.",
         ),
         ([], {"offset": 0}, "alice did not get it.", "It was not put into their inbox."),
         (

@@ -9,9 +9,11 @@ from typing import Any
 import jwt
 import pytest
 
+from bus.event import Event, Step, parse
 from bus.keys import Keys
 from tocsin import version_text
 from tocsin.cli import main
+from tocsin.publishing import Draft, to_event
 from tocsin.trouble import CONFIG, UNAVAILABLE, USAGE
 
 
@@ -68,6 +70,7 @@ def test_token_uses_the_secret_of_the_settings(
         (["token", "a", "--topics", "sport"], "namespace:name"),
         (["publish"], "--user NAME"),
         (["publish", "--user", "a", "--data", "{"], "--data is not JSON"),
+        (["publish", "--user", "a", "--ladder", "live,email"], "--ladder is not JSON"),
         (["publish", "--user", "a", "--url", "localhost"], "--url localhost"),
     ],
 )
@@ -149,3 +152,26 @@ def test_dead_without_redis_says_so(capsys: pytest.CaptureFixture[str], monkeypa
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "version")[1].strip() == version_text()
     assert json.loads(run(capsys, "version", "--json")[1]) == {"version": version_text()}
+
+
+def test_a_draft_says_all_that_an_event_may_say() -> None:
+    draft = Draft(
+        users=("alice",),
+        title="Hello",
+        category="orders",
+        template="order-shipped",
+        ladder='[{"via":"live"},{"via":"email","after":60,"unless":"read"}]',
+        ttl=600,
+        at="2030-01-01T08:00:00Z",
+        collapse_key="order-7",
+    )
+    event = parse(to_event(draft), default_id="e", default_source="shop", now=1.0)
+    assert isinstance(event, Event)
+    assert (event.category, event.template, event.ttl, event.collapse_key) == (
+        "orders",
+        "order-shipped",
+        600,
+        "order-7",
+    )
+    assert event.ladder == (Step("live"), Step("email", 60, "read"))
+    assert event.at == 1893484800.0
