@@ -6,9 +6,11 @@ own partition only knows that there are any: its meta says so before the first o
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from bus.errors import BusError
@@ -16,11 +18,15 @@ from bus.keys import Keys
 from bus.pipe import Arg, Pipe
 
 T = TypeVar("T")
+Chunk = tuple[int, list[str]]
+"""Some users, and the partition that is theirs."""
 
 CHUNK: Final = 200
 """Users per script: well below 10 ms of Redis's time."""
 TOGETHER: Final = 16
-"""Scripts sent at once."""
+"""Scripts sent at once, and made at once: a gateway's connections wait meanwhile."""
+SLICE: Final = 5_000
+"""Users sorted by partition at once."""
 
 FORGOTTEN: Final = 31 * 86_400
 """Seconds for which a topic that nobody follows any more, and nobody publishes to, keeps its place in history."""
@@ -44,15 +50,17 @@ class Followers:
     async def follow(self, topic: str, users: Iterable[str]) -> int:
         """Add followers; how many are new."""
         await self._mark(topic)
-        added = await self._run("follow", topic, self._chunks(users))
+        added = await self._run("follow", topic, await self._chunks(users))
         await self._mark(topic)  # somebody may have taken the mark away when they saw nobody
         return added
 
     async def unfollow(self, topic: str, users: Iterable[str]) -> int:
         """Take followers away; how many there were."""
-        chunks = self._chunks(users)
-        commands = [("ZREM", self._keys.members(topic, p), *chunk) for p, chunk in chunks]
-        gone: int = sum(_raised([reply for some in _parts(commands) for reply in await self._pipe.asks(some)]))
+        chunks = await self._chunks(users)
+        gone = 0
+        for some in _parts(chunks):
+            commands = [("ZREM", self._keys.members(topic, p), *chunk) for p, chunk in some]
+            gone += sum(_raised(await self._pipe.asks(commands)))
         await self._unmark(topic)
         await self._run("unfollowed", topic, chunks)
         return gone
@@ -98,17 +106,26 @@ class Followers:
     async def _asks(self, *commands: Sequence[Arg]) -> None:
         _raised(await self._pipe.asks(commands))
 
-    def _chunks(self, users: Iterable[str]) -> list[tuple[int, list[str]]]:
-        """Users in chunks, each with the partition that is theirs."""
-        shards: dict[int, list[str]] = defaultdict(list)
-        for user in dict.fromkeys(users):
-            shards[self._keys.partition(user)].append(user)
-        return [(p, shard[i : i + CHUNK]) for p, shard in shards.items() for i in range(0, len(shard), CHUNK)]
+    async def _chunks(self, users: Iterable[str]) -> list[Chunk]:
+        """Users in chunks, each once."""
+        out: list[Chunk] = []
+        waiting = iter(dict.fromkeys(users))
+        while some := tuple(islice(waiting, SLICE)):
+            shards: dict[int, list[str]] = defaultdict(list)
+            for user in some:
+                shards[self._keys.partition(user)].append(user)
+            out += [(p, shard[i : i + CHUNK]) for p, shard in shards.items() for i in range(0, len(shard), CHUNK)]
+            await asyncio.sleep(0)
+        return out
 
-    async def _run(self, script: str, topic: str, chunks: Sequence[tuple[int, list[str]]]) -> int:
-        keys = self._keys
-        calls = [(script, (keys.members(topic, p), *map(keys.follows, chunk)), (topic, *chunk)) for p, chunk in chunks]
-        return sum(_raised([reply for some in _parts(calls) for reply in await self._pipe.scripts(some)]))
+    async def _run(self, script: str, topic: str, chunks: Sequence[Chunk]) -> int:
+        keys, done = self._keys, 0
+        for some in _parts(chunks):
+            calls = [
+                (script, (keys.members(topic, p), *map(keys.follows, users)), (topic, *users)) for p, users in some
+            ]
+            done += sum(_raised(await self._pipe.scripts(calls)))
+        return done
 
 
 def _position(cursor: str | None, partitions: int) -> tuple[int, str] | None:

@@ -10,7 +10,7 @@ import pytest
 
 from bus.errors import Refused
 from bus.keys import Keys
-from bus.people.followers import Followers
+from bus.people.followers import CHUNK, TOGETHER, Followers
 from bus.pipe import Pipe
 from tests.conftest import open_pipe
 from tocsin.embedded import EmbeddedRedis
@@ -52,6 +52,32 @@ async def test_followers_come_and_go(any_server: EmbeddedRedis, keys: Keys) -> N
         assert await followers.unfollow(TOPIC, ["bob", "carol"]) == 2
         await followers.unfollow("news:art", ["alice"])
         assert [name async for name in left(pipe, keys)] == []
+
+
+async def test_many_at_once_leave_time_for_others(
+    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [0]
+
+    def counted(self: Keys, user: str) -> str:
+        made[-1] += 1
+        return follows(self, user)
+
+    async def turns() -> None:
+        while True:
+            made.append(0)
+            await asyncio.sleep(0)
+
+    follows = Keys.follows
+    monkeypatch.setattr(Keys, "follows", counted)
+    users = [f"user-{n}" for n in range(12_000)]
+    async with following(redis_server, keys) as (followers, _), asyncio.TaskGroup() as group:
+        turning = group.create_task(turns())
+        assert await followers.follow(TOPIC, users) == len(users)
+        assert await followers.unfollow(TOPIC, users) == len(users)
+        turning.cancel()
+    assert sum(made) == 2 * len(users)
+    assert max(made) <= TOGETHER * CHUNK
 
 
 async def left(pipe: Pipe, keys: Keys) -> AsyncIterator[bytes]:
