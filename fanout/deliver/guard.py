@@ -71,6 +71,8 @@ class Guard:
         others = sum(map(len, providers.values())) > 1 or not MANY_HOSTS.isdisjoint(providers)
         self._places = places if others else 0
         self._timeout, self._chance = timeout, chance
+        self._told_of: dict[str, float] = {}
+        """Kinds that have no provider, and when that was last said."""
 
     async def send(self, kind: str, delivery: Delivery) -> Told:
         """Hand a delivery to the first provider of its kind that takes it."""
@@ -150,7 +152,7 @@ class Guard:
     def _waiting(self, kind: str, passed: Sequence[Told]) -> Told:
         """None of the providers took it: when to ask again."""
         if not passed:
-            log.error("no provider is configured", extra={"channel": self._stats.channel, "provider": kind})
+            self._tell_of(kind)
             return Told(Throttled(REST, Scope.CHANNEL, f"no provider is configured for {kind}"))
         for told in passed:
             if isinstance(told.outcome, Unavailable):
@@ -158,6 +160,13 @@ class Guard:
         soonest = min(passed, key=lambda told: _wait(told.outcome))
         wait = Throttled(_wait(soonest.outcome), Scope.CHANNEL, _reason(soonest.outcome))
         return Told(wait, soonest.provider)
+
+    def _tell_of(self, kind: str) -> None:
+        """Say that a kind has no provider, but not for each of all the jobs that wait for one."""
+        now = self._clock.monotonic()
+        if now - self._told_of.get(kind, -REST) >= REST:
+            self._told_of[kind] = now
+            log.error("no provider is configured", extra={"channel": self._stats.channel, "provider": kind})
 
     def _spread(self, told: Told) -> Told:
         if not isinstance(told.outcome, Throttled):
