@@ -28,6 +28,7 @@ ERRORS: Final = {
     Wrong.NOT_FOUND: Error.NOT_AVAILABLE,
     Wrong.LIMIT: Error.LIMIT_EXCEEDED,
     Wrong.BUSY: Error.TOO_MANY_REQUESTS,
+    Wrong.NOT_CONFIGURED: Error.NOT_AVAILABLE,
     Wrong.UNAVAILABLE: Error.INTERNAL,
     Wrong.UNKNOWN: Error.METHOD_NOT_FOUND,
 }

@@ -79,7 +79,9 @@ class People:
         if isinstance(registration, tuple):
             return _wrong(registration)
         device = await self.directory.register(caller.user, registration)
-        return Fault(Wrong.FORBIDDEN, device.reason) if isinstance(device, NoKeys) else {"device": device.shown()}
+        if isinstance(device, NoKeys):  # whose reason is for operators
+            return Fault(Wrong.NOT_CONFIGURED, "devices cannot be stored here")
+        return {"device": device.shown()}
 
     async def _devices_remove(self, caller: Caller, params: Params) -> Answer:
         """`{id}`; answers `{}`."""

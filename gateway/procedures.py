@@ -48,6 +48,8 @@ class Wrong(Enum):
     """The caller has as many of these as one may have."""
     BUSY = auto()
     """Too much is asked of this node now; worth repeating."""
+    NOT_CONFIGURED = auto()
+    """This installation is not set up for it."""
     UNAVAILABLE = auto()
     """Redis is away; worth repeating."""
     UNKNOWN = auto()

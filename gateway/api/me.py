@@ -51,6 +51,7 @@ KINDS: Final = {
     Wrong.NOT_FOUND: Kind.NOT_FOUND,
     Wrong.LIMIT: Kind.FORBIDDEN,
     Wrong.BUSY: Kind.TOO_MANY_REQUESTS,
+    Wrong.NOT_CONFIGURED: Kind.NOT_CONFIGURED,
     Wrong.UNAVAILABLE: Kind.UNAVAILABLE,
     Wrong.UNKNOWN: Kind.NOT_FOUND,
 }

@@ -84,8 +84,8 @@ async def test_without_keys_no_device_is_stored(redis_server: EmbeddedRedis, key
         person = await alice(node)
         assert await person.call("devices.key") == {"webpush": None}
         code, message = await person.call("devices.add", **PHONE)
-        assert code == 103
-        assert "directory_keys" in message
+        assert code == 108
+        assert "devices cannot be stored here" in message
 
 
 async def test_one_follows_only_what_one_may_subscribe_to(redis_server: EmbeddedRedis, keys: Keys) -> None:

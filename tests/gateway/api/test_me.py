@@ -122,6 +122,7 @@ async def test_a_large_body_is_refused() -> None:
         (Wrong.NOT_FOUND, 404),
         (Wrong.LIMIT, 403),
         (Wrong.BUSY, 429),
+        (Wrong.NOT_CONFIGURED, 501),
         (Wrong.UNAVAILABLE, 503),
         (Wrong.UNKNOWN, 404),
     ],
