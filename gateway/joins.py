@@ -26,6 +26,8 @@ from gateway.wire.codes import Error
 
 LIMIT: Final = 300
 """Most publications given to a client that comes back; who missed more is told so."""
+MOST_BYTES: Final = 2_097_152
+"""Most bytes of these: more than a slow phone could read before it counts as stalled, comes back, and begins again."""
 META_TTL: Final = 60 * 86_400
 TRIES: Final = 10
 AGAIN: Final = 0.02
@@ -119,7 +121,7 @@ class Joins:
     def _read(self, name: str, since: int | None, on_reply: OnReply) -> None:
         log, meta, routes, bodies = self._keys.listening(name)
         seen = ("0", 0) if since is None else ("1", since)
-        arguments = (self._node, self._names.next(), *seen, LIMIT, bodies, self._routes_ttl, META_TTL)
+        arguments = (self._node, self._names.next(), *seen, LIMIT, bodies, self._routes_ttl, META_TTL, MOST_BYTES)
         self._pipe.post_script("join", (log, meta, routes), arguments, on_reply)
 
     # All topics --------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@
 --       archived beside it, which all carry the same hash tag
 -- ARGV  1 node id, 2 epoch to use where the topic has none, 3 "1" to read what was missed, 4 offset last seen,
 --       5 most publications wanted, 6 prefix of body keys, 7 ttl of routes (s; refreshed by the node's position
---       check, so that the routes of a dead node go by themselves), 8 ttl of meta (s)
+--       check, so that the routes of a dead node go by themselves), 8 ttl of meta (s), 9 most bytes of publications
+--       unless the first alone has more (absent: any number)
 -- Returns  {epoch, top, {offset, publication, offset, publication, …}}; an empty publication is one that was withdrawn;
 --          a list that does not begin right after the offset last seen says that something is no longer there
 -- Atomic because a publication between the route and the reading would be neither in the history nor on the wire.
@@ -26,9 +27,11 @@ if redis.call('HEXISTS', KEYS[2], 'followed') == 0 then redis.call('EXPIRE', KEY
 local top = tonumber(redis.call('HGET', KEYS[2], 'top'))
 local missed = {}
 if ARGV[3] == '1' then
-  local since = tonumber(ARGV[4])
+  local since, room = tonumber(ARGV[4]), tonumber(ARGV[9]) or math.huge
   for _, entry in ipairs(redis.call('XRANGE', KEYS[1], string.format('%.0f-0', since + 1), '+', 'COUNT', ARGV[5])) do
     local body = redis.call('HMGET', ARGV[6] .. entry[2][2], 'pub', 'w')
+    room = room - #(body[1] or '')
+    if room < 0 and #missed > 0 then break end
     if body[1] or body[2] then
       missed[#missed + 1] = tonumber(string.match(entry[1], '^%d+'))
       missed[#missed + 1] = body[1] or ''

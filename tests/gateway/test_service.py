@@ -11,6 +11,7 @@ import pytest
 from bus.cursor import Cursor
 from bus.errors import BusDown
 from bus.keys import Keys, inbox_of
+from gateway import joins
 from gateway.effects import Verified
 from gateway.node import Node
 from gateway.watch import CLOSE_PATIENCE
@@ -31,6 +32,28 @@ async def gone(node: Node) -> None:
     with suppress(BusDown):
         while True:
             await node.pipe.ask("PING")
+
+
+async def test_who_missed_very_much_is_told_so(
+    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joins, "MOST_BYTES", 3_500)
+    async with running_node(redis_server.url, keys) as node:
+        producer = Producer(node.pipe, keys, kept=100)
+        here = Client(node)
+        epoch = (await here.connect("alice"))["connect"]["subs"]["inbox"]["epoch"]
+        for _ in range(7):
+            await producer.append(inbox_of("alice"), "x" * 1_000)
+        # A node takes it in by parts, for it goes on from where it is.
+        node.service.joins.catch_up(inbox_of("alice"))
+        await here.until(lambda c: len(c.publications) == 7)
+        assert [offset for _, offset, _ in here.publications] == list(range(1, 8))
+        for offset, recovered in ((0, False), (3, False), (4, True), (7, True)):
+            client = Client(node)
+            recover = {"inbox": {"recover": True, "epoch": epoch, "offset": offset}}
+            found = (await client.connect("alice", subs=recover))["connect"]["subs"]["inbox"]
+            assert found.get("recovered", False) is recovered
+            assert len(found.get("publications", ())) == (7 - offset if recovered else 0)
 
 
 async def test_a_notification_reaches_the_inbox_of_who_is_connected(redis_server: EmbeddedRedis, keys: Keys) -> None:
