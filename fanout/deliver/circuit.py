@@ -91,7 +91,7 @@ class Circuit:
         self.personal = personal
         self.breaker = Breaker()
         self._crowd = crowd or Crowd()
-        self._under_way = 0
+        self.under_way = 0
         self._rests_until = 0.0
         self._refuses_until = 0.0
 
@@ -117,12 +117,12 @@ class Circuit:
 
     def begin(self, now: float) -> int:
         """A call begins; its number."""
-        self._under_way += 1
+        self.under_way += 1
         return self._crowd.begin(now)
 
     def end(self, number: int, outcome: Outcome | None, now: float) -> Outcome | None:
         """A call ended, with no outcome where it broke off; what its job is told, `None` for `None`."""
-        self._under_way -= 1
+        self.under_way -= 1
         self._crowd.end(number)
         match outcome:
             case Retry() | Unavailable():
@@ -152,7 +152,7 @@ class Circuit:
     @property
     def idle(self) -> bool:
         """Whether it can be forgotten."""
-        return not self._under_way and self.breaker.state is State.CLOSED
+        return not self.under_way and self.breaker.state is State.CLOSED
 
 
 class Circuits:
@@ -179,7 +179,10 @@ class Circuits:
 
     def _forget_some(self) -> None:
         if len(self._by_place) > MOST:
-            for place in [place for place, circuit in self._by_place.items() if circuit.idle][: MOST // 10]:
+            idle = [place for place, circuit in self._by_place.items() if circuit.idle]
+            # Where all are dead, those go that nobody asked for longest: they are found out again.
+            unused = idle or [place for place, circuit in self._by_place.items() if not circuit.under_way]
+            for place in unused[: MOST // 10]:
                 del self._by_place[place]
 
     def refusing(self, now: float) -> bool:

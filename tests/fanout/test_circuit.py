@@ -138,6 +138,14 @@ def test_who_does_not_accept_us_rests() -> None:
     assert circuit.admit(REST, 0) is None
 
 
+def test_one_host_that_does_not_accept_us_shows() -> None:
+    circuits = Circuits()
+    for host in ("a", "b"):
+        call(circuits.of(push(f"https://{host}.example/1")), Misconfigured("403") if host == "a" else Done())
+    assert circuits.refusing(REST / 2)
+    assert not circuits.refusing(REST)
+
+
 @pytest.mark.parametrize("outcome", [Rejected("x"), Expired(), Cancelled("x"), Skipped("x"), Deferred(1.0, "x"), None])
 def test_what_may_have_been_said_without_the_provider_decides_nothing(outcome: Outcome | None) -> None:
     circuit = Circuit(personal=False)
@@ -219,3 +227,16 @@ def test_hosts_that_nobody_asks_for_are_forgotten_but_not_what_is_known_of_dead_
         circuits.of(push(f"https://h{number}.example/"))
     assert circuits.of(push("https://dead.example/")) is dead
     assert len(circuits._by_place) <= 21
+
+
+def test_very_many_dead_endpoints_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 20)
+    circuits = Circuits()
+    busy = circuits.of(HookTarget("https://hooks.example/busy"))
+    busy.begin(0.0)
+    for number in range(100):
+        dead = circuits.of(HookTarget(f"https://hooks.example/{number}"))
+        for _ in range(FAILURES):
+            call(dead, Retry("500"))
+    assert len(circuits._by_place) <= 21
+    assert circuits.of(HookTarget("https://hooks.example/busy")) is busy
