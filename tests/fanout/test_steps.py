@@ -548,3 +548,20 @@ async def test_people_with_very_many_devices_are_looked_at_a_few_at_a_time(ladde
         due = await ladder.look()
     assert done == len(crowd)
     assert len(await ladder.jobs("push")) == 50 * len(crowd)
+
+
+async def test_large_events_that_are_due_together_are_moved_a_few_at_a_time(ladder: Ladder) -> None:
+    timers, moved = ladder.keys.timers(ladder.p), []
+    for number in range(40):
+        await ladder.ask("ZADD", timers, 1, b"event\n1-%d\np\n" % number + b"x" * 60_000)
+    await ladder.publish("1")
+    await ladder.time_passes()
+    while True:
+        due = await ladder.look()
+        moved.append(await ladder.ask("XLEN", ladder.keys.events(ladder.p)))
+        if due.wait != 0:
+            break
+    assert moved[0] < 10
+    assert moved == sorted(moved)
+    assert moved[-1] == 40
+    assert len(due.items) == 1, "the step stays until it is committed"
