@@ -1,15 +1,37 @@
 -- Take the next entries of a partition: what is pending first, and only when nothing is, new ones.
 --
 -- KEYS  1 lease, 2 events, 3 head
--- ARGV  1 owner, 2 fencing number, 3 group, 4 consumer (constant per partition), 5 most entries
+-- ARGV  1 owner, 2 fencing number, 3 group, 4 consumer (constant per partition), 5 most entries; fewer where they are
+--       large
 -- Returns  {attempts of the first entry, 1 when the entries were pending else 0, id of the newest entry known (the last
 --          of these, or the stream's newest when there are none), {id, {field, value, …}}, …}, or the error FENCED when
 --          the lease is lost
 -- Atomic because an owner that was paused must not take an entry that its successor is working.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ' ' .. ARGV[2] then return redis.error_reply('FENCED lease lost') end
 
-local function read(from)
-  return redis.pcall('XREADGROUP', 'GROUP', ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'STREAMS', KEYS[2], from)
+local function read(from, count)
+  return redis.pcall('XREADGROUP', 'GROUP', ARGV[3], ARGV[4], 'COUNT', count, 'STREAMS', KEYS[2], from)
+end
+
+local most, enough = tonumber(ARGV[5]), 262144
+local first = math.min(10, most)
+
+-- The entries after those found first, as many as are wanted and as make some hundred kilobytes together: Redis is held
+-- for a few milliseconds, however large they are. In steps of as many as that will be by those read so far.
+local function fill(entries, more_from)
+  local bytes, looked, got, asked = 0, 0, #entries, first
+  while got == asked and #entries < most do
+    for i = looked + 1, #entries do
+      for _, part in ipairs(entries[i][2] or {}) do bytes = bytes + #part end
+    end
+    looked = #entries
+    asked = math.min(most - looked, math.floor((enough - bytes) / math.max(1, bytes / looked)))
+    if asked < 1 then return end
+    local found = read(more_from or entries[looked][1], asked)
+    if not found or found.err then return end
+    got = #found[1][2]
+    for _, entry in ipairs(found[1][2]) do entries[#entries + 1] = entry end
+  end
 end
 
 local function newest()
@@ -35,21 +57,22 @@ local function checkpoint()
   return acked
 end
 
-local found = read('0')
+local found = read('0', first)
 if found and found.err then
   if not string.find(found.err, 'NOGROUP', 1, true) then return found end
   redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[3], checkpoint(), 'MKSTREAM')
-  found = read('0')
+  found = read('0', first)
 end
 local pending = 1
 if not found or (not found.err and #found[1][2] == 0) then
   pending = 0
-  found = read('>')
+  found = read('>', first)
 end
 if not found then return {0, 0, newest() or '0-0'} end
 if found.err then return found end
 
 local entries = found[1][2]
+fill(entries, pending == 0 and '>')
 local out = {0, pending, entries[#entries][1]}
 for _, entry in ipairs(entries) do
   -- A pending entry that was trimmed comes without fields; an empty list says so.
