@@ -15,11 +15,11 @@ from typing import Final
 from bus.clock import Clock
 from bus.errors import BusError, Refused
 from bus.keys import Keys, escape
-from bus.lease import Lease
+from bus.lease import Fenced, Lease
 from bus.outcome import Done, Gone, Outcome, Rejected, Retry
-from bus.pipe import Arg, Call, Pipe
+from bus.pipe import Arg, Call, Pipe, Reply
 from bus.policy import Ack, Bury, Defer, Pause, RetryPolicy, Settlement
-from bus.queue import Batch, Entry, fenced, read_entry
+from bus.queue import Batch, Entry, read_entry
 from bus.settlement import Acked, Buried, Held, Settled
 
 GROUP: Final = "deliver"
@@ -144,15 +144,14 @@ class Jobs:
     async def _claim(self, orphans: deque[_Orphan], room: int) -> Batch:
         alike = [o for o in orphans if (o.deaths == WARY) == self.wary][:room]
         args = (*self._fence, *(orphan.id for orphan in alike))
-        (found,) = fenced(await self._pipe.scripts([("claim_jobs", self._keys[:2], args)]), self.partition)
+        found = await self._run(("claim_jobs", self._keys[:2], args))
         for _ in alike:
             orphans.popleft()
         deaths = {orphan.id: orphan.deaths for orphan in alike}
         return self._batch([read_entry(raw, deaths[raw[0].decode()]) for raw in found], pending=True)
 
     async def _next(self, room: int) -> Batch:
-        calls = [("take_jobs", self._keys, (*self._fence, room))]
-        ((left, newest, *found),) = fenced(await self._pipe.scripts(calls), self.partition)
+        left, newest, *found = await self._run(("take_jobs", self._keys, (*self._fence, room)))
         wait = min(LONGEST_WAIT, left / 1000) if left >= 0 else None
         return self._batch([read_entry(raw) for raw in found], newest=newest.decode(), wait=wait)
 
@@ -166,6 +165,12 @@ class Jobs:
     def _fence(self) -> tuple[Arg, ...]:
         return self._lease.owner, self._lease.fence, GROUP, f"p{self.partition}"
 
+    async def _run(self, call: Call) -> Reply:
+        try:
+            return await self._pipe.script(*call)
+        except Refused as error:
+            raise (Fenced(f"partition {self.partition}") if error.code == "FENCED" else error) from None
+
     # Settling ----------------------------------------------------------------------------------------------------
 
     async def settle(self, batch: Batch, outcomes: Sequence[Outcome], policy: RetryPolicy, chance: float) -> Settled:
@@ -175,7 +180,7 @@ class Jobs:
         if (decided := self._held.get(entry.id)) is None:
             decided = self._held[entry.id] = self._decide(entry, outcome, policy, chance)
         settlement, attempts = decided.settlement, decided.attempts
-        fenced(await self._pipe.scripts([decided.call]), self.partition)
+        await self._run(decided.call)
         self._held.pop(entry.id, None)
         match settlement:
             case Ack():

@@ -99,7 +99,7 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Job | None:
             target=fields[b"t"].decode(),
             attempts=int(fields[b"n"]),
             kind=Kind(fields[b"k"].decode()),
-            refs=_refs(fields.get(b"r", b"[]")),
+            refs=_refs(fields[b"r"]) if b"r" in fields else (),
             category=fields[b"g"].decode(),
             expires_at=expires / 1000 if expires else None,
         )

@@ -6,7 +6,7 @@ The index of a target names all who may have it, and in the field without a name
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bus.errors import Overloaded
@@ -16,6 +16,15 @@ from bus.people.vault import Unreadable
 
 MAX_DEVICES: Final = 50
 """Of one person; one more, and the one that registered longest ago is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What of a device is sealed, in the clear."""
+
+    target: str = field(repr=False)
+    keys: str = field(repr=False)
+    """Web Push: JSON with `p256dh` and `auth`; else empty."""
 
 
 class DeviceStore(Store):
@@ -32,11 +41,16 @@ class DeviceStore(Store):
 
     def opened(self, user: str, device: Device) -> Device | Unreadable:
         """The device with its target and keys in the clear."""
+        found = self.opened_target(user, device)
+        return found if isinstance(found, Unreadable) else replace(device, target=found.target, keys=found.keys)
+
+    def opened_target(self, user: str, device: Device) -> Opened | Unreadable:
+        """Target and keys of a device in the clear."""
         target = self._open(device.target, user, "target")
         if isinstance(target, Unreadable):
             return target
         keys = self._open(device.keys, user, "keys") if device.keys else ""
-        return keys if isinstance(keys, Unreadable) else replace(device, target=target, keys=keys)
+        return keys if isinstance(keys, Unreadable) else Opened(target, keys)
 
     async def register(self, user: str, registration: Registration) -> Device | NoKeys:
         """A device that is this person's from now on, and nobody else's any more."""

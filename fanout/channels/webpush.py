@@ -14,6 +14,7 @@ from bus.outcome import Done, Expired, Outcome, Rejected
 from fanout.channels.delivery import Delivery
 from fanout.channels.http import Answer
 from fanout.channels.http1_client import Http1Client
+from fanout.channels.press import Press
 from fanout.channels.push import parcel, told, unanswered
 from fanout.channels.table import Table
 from fanout.channels.vapid import Vapid
@@ -32,6 +33,7 @@ class WebPush:
         self, name: str, http: Http1Client, clock: Clock, vapid: Vapid, hosts: tuple[str, ...], *, https_only: bool
     ) -> None:
         self.name = name
+        self._press = Press(_seal)
         self._http, self._clock, self._vapid, self._hosts, self._https_only = http, clock, vapid, hosts, https_only
 
     @classmethod
@@ -62,7 +64,7 @@ class WebPush:
         if origin is None:
             return Rejected("not sent: the endpoint is at no push service that is known here")
         said = told(delivery, found.message)
-        body = sealed(content(said), found.target.keys)
+        body = await self._press.do((content(said), found.target.keys))
         if isinstance(body, Unreadable):
             return Rejected(f"the subscription's keys are unusable: {body.reason}")
         sent = headers(delivery, said["tag"], self._vapid.authorization(origin, now), now)
@@ -87,3 +89,7 @@ def sealed(plaintext: bytes, keys: Mapping[str, str]) -> bytes | Unreadable:
     return encrypt(
         plaintext, Receiver(public, auth), key=generate_private_key(SECP256R1()), salt=token_bytes(SALT_BYTES)
     )
+
+
+def _seal(what: tuple[bytes, Mapping[str, str]]) -> bytes | Unreadable:
+    return sealed(*what)

@@ -13,6 +13,7 @@ from bus.codec import decode_content
 from bus.event import Event
 from bus.outcome import Cancelled, Deferred, Expired, Gone, Outcome, Retry, Skipped
 from bus.people.categories import Category
+from bus.people.device_store import Opened
 from bus.people.devices import Device
 from bus.people.preferences import Preferences, read
 from bus.people.profile import Contacts
@@ -140,13 +141,13 @@ def contact(contacts: Contacts, name: str) -> Target | None:
     return HookTarget(contacts.webhook.url, contacts.webhook.secret) if contacts.webhook else None
 
 
-def push_target(device: Device) -> PushTarget:
-    """Where a push goes; the device is opened."""
+def push_target(device: Device, opened: Opened) -> PushTarget:
+    """Where a push goes."""
     return PushTarget(
         device=device.id,
         provider=device.provider,
-        target=device.target,
-        keys=orjson.loads(device.keys) if device.keys else {},
+        target=opened.target,
+        keys=orjson.loads(opened.keys) if opened.keys else {},
         app=device.app,
         environment=device.environment,
         registered_at=device.last_registered_at,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any, Final
 
 from bus.codec import iso
@@ -15,16 +16,41 @@ from fanout.wording import Content
 
 DIGEST: Final = "tocsin.digest"
 """Type of a webhook that tells of several events."""
+REMEMBERED: Final = 512
+"""Messages that are the same for everybody."""
+TAKEN_BACK: Final = Push("", "", withdrawn=True)
+
+Made = Message | Rejected
 
 
-def compose(templates: Templates, channel: str, kind: Kind, content: Content, locale: str) -> Message | Rejected:
-    """The message for one person."""
-    if kind is Kind.WITHDRAW:
-        return Push("", "", withdrawn=True)
-    if channel == "webhook":
-        return hook(content)
-    made = templates.render(channel, content, locale)
-    return Rejected(made.reason) if isinstance(made, Unrenderable) else made
+class Composer:
+    """Makes the messages of one channel.
+
+    Without templates the words are the events' own, the same for everybody: they are made once for all who get them.
+    """
+
+    def __init__(self, templates: Templates, channel: str) -> None:
+        self._templates, self._channel = templates, channel
+        self._same: OrderedDict[tuple[bytes, ...], Made] | None = None if templates.names else OrderedDict()
+
+    def compose(self, kind: Kind, content: Content, locale: str, about: tuple[bytes, ...]) -> Made:
+        """The message for one person. `about`: the events as they are stored."""
+        if kind is Kind.WITHDRAW:
+            return TAKEN_BACK
+        if self._channel == "webhook":
+            return hook(content)
+        if self._same is None:
+            return self._render(content, locale)
+        made = self._same.get(about)
+        if made is None:
+            made = self._same[about] = self._render(content, locale)
+            if len(self._same) > REMEMBERED:
+                self._same.popitem(last=False)
+        return made
+
+    def _render(self, content: Content, locale: str) -> Made:
+        made = self._templates.render(self._channel, content, locale)
+        return Rejected(made.reason) if isinstance(made, Unrenderable) else made
 
 
 def hook(content: Content) -> Hook:

@@ -35,12 +35,11 @@ from fanout.deliver.case import (
     preferences,
     push_target,
 )
-from fanout.deliver.compose import compose
+from fanout.deliver.compose import Composer
 from fanout.deliver.guard import Guard, Told
 from fanout.deliver.record import Record, record
 from fanout.deliver.stats import ChannelStats
 from fanout.job import Job, Kind, from_fields
-from fanout.render import Templates
 from fanout.wording import Content
 
 REFRESH: Final = 3600.0
@@ -59,7 +58,7 @@ class Office:
     keys: Keys
     directory: Directory
     categories: Categories
-    templates: Templates
+    composer: Composer
     guard: Guard
     unsubscribe: Unsubscribe
     clock: Clock
@@ -153,7 +152,7 @@ class Deliverer:
         locale, zone = self._locale(case), case.preferences.timezone or case.zone or office.zone
         unsubscribe = self._unsubscribe(job, category)
         content = Content(events, job.user, case.name, zone, unsubscribe)
-        message = compose(office.templates, office.channel, job.kind, content, locale)
+        message = office.composer.compose(job.kind, content, locale, tuple([body.content for body in case.bodies]))
         if isinstance(message, Rejected):
             return Told(message)
         delivery = Delivery(
@@ -175,8 +174,8 @@ class Deliverer:
         """Where it goes, in the clear, and the kind of provider; None where it cannot be opened."""
         office, user = self._office, case.job.user
         if (device := case.device) is not None:
-            opened = office.directory.opened(user, device)
-            return None if isinstance(opened, Unreadable) else (push_target(opened), device.provider)
+            opened = office.directory.opened_target(user, device)
+            return None if isinstance(opened, Unreadable) else (push_target(device, opened), device.provider)
         contacts = office.directory.opened_contact(user, CONTACT[office.channel], case.target.decode())
         target = None if isinstance(contacts, Unreadable) else contact(contacts, case.name)
         return None if target is None else (target, office.channel)

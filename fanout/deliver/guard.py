@@ -18,6 +18,7 @@ from bus.outcome import Misconfigured, Outcome, Retry, Scope, Throttled, Unavail
 from fanout.channels.delivery import Delivery, Sender
 from fanout.deliver.bucket import Bucket
 from fanout.deliver.circuit import REST, Circuit, Circuits
+from fanout.deliver.deadlines import Deadlines
 from fanout.deliver.stats import ChannelStats
 
 PATIENCE: Final = 1.0
@@ -70,7 +71,7 @@ class Guard:
         # Where all that is sent goes the same way, there is nobody whom a slow provider could crowd out.
         others = sum(map(len, providers.values())) > 1 or not MANY_HOSTS.isdisjoint(providers)
         self._places = places if others else 0
-        self._timeout, self._chance = timeout, chance
+        self._deadlines, self._chance = Deadlines(timeout), chance
         self._told_of: dict[str, float] = {}
         """Kinds that have no provider, and when that was last said."""
 
@@ -140,8 +141,7 @@ class Guard:
             await asyncio.sleep(wait)
         began = self._clock.monotonic()
         try:
-            async with asyncio.timeout(self._timeout):
-                return await provider.sender.send(delivery)
+            return await self._deadlines.within(provider.sender.send(delivery))
         except TimeoutError:
             return Retry("no answer in time")
         finally:

@@ -25,6 +25,7 @@ from bus.people.unsubscribe import make as unsubscribe_token
 from bus.people.vault import Vault, unsubscribe_secret
 from bus.pipe import Pipe
 from fanout.deliver.backlog import read_backlog
+from fanout.deliver.compose import Composer
 from fanout.deliver.deliverer import Office, Unsubscribe
 from fanout.deliver.guard import Guard, Provider
 from fanout.deliver.providers import providers
@@ -100,7 +101,7 @@ def _office(settings: DeliverSettings, channel: str, keys: Keys, pipe: Pipe, clo
         keys=keys,
         directory=Directory(pipe, keys, vault, clock),
         categories=Categories(settings.categories),
-        templates=Templates(Path(settings.templates) if settings.templates else None, clock),
+        composer=Composer(Templates(Path(settings.templates) if settings.templates else None, clock), channel),
         guard=guard,
         unsubscribe=_unsubscribe(settings),
         clock=clock,

@@ -31,6 +31,7 @@ from bus.policy import SENDERS
 from bus.window import Window
 from fanout.channels.delivery import Delivery
 from fanout.deliver.bells import Bells
+from fanout.deliver.compose import Composer
 from fanout.deliver.deliverer import Deliverer, Office
 from fanout.deliver.guard import Guard, Provider
 from fanout.deliver.main import run
@@ -110,7 +111,7 @@ class Town:
 
     @asynccontextmanager
     async def desk(self, channel: str, guard: Guard, user: str = "alice") -> AsyncIterator[None]:
-        """Only the jobs of one person's partition, worked for the length of the block; the guard may have its own clock."""
+        """Only the jobs of one person's partition, worked while the block lasts; the guard may have its own clock."""
         partition = self.keys.partition(user)
         lease = (await Leases(self.pipe, self.keys, "desk", 600, channel).hold((partition,)))[partition]
         assert lease is not None
@@ -120,7 +121,7 @@ class Town:
             keys=self.keys,
             directory=self.directory,
             categories=Categories({}),
-            templates=Templates(),
+            composer=Composer(Templates(), channel),
             guard=guard,
             unsubscribe=lambda user, category, channel: None,
             clock=self.clock,

@@ -12,6 +12,7 @@ from bus.codec import encode_content
 from bus.event import Event
 from bus.outcome import Cancelled, Deferred, Done, Expired, Gone, Outcome, Rejected, Retry, Skipped
 from bus.people.categories import Category
+from bus.people.device_store import Opened
 from bus.people.devices import Device
 from bus.people.preferences import Preferences, parse
 from bus.people.profile import Contacts, Webhook
@@ -134,10 +135,10 @@ def test_what_a_person_chose_is_read_from_their_document() -> None:
 
 
 def test_where_a_push_goes() -> None:
-    device = Device("d1", "webpush", "https://p.example/", '{"auth":"a"}', "app", "prod", last_registered_at=5.0)
+    device = Device("d1", "webpush", "sealed", "sealed", "app", "prod", last_registered_at=5.0)
     wanted = PushTarget("d1", "webpush", "https://p.example/", {"auth": "a"}, "app", "prod", 5.0)
-    assert push_target(device) == wanted
-    assert push_target(replace(device, keys="")).keys == {}
+    assert push_target(device, Opened("https://p.example/", '{"auth":"a"}')) == wanted
+    assert push_target(device, Opened("https://p.example/", "")).keys == {}
 
 
 def test_bodies_as_the_script_says_them() -> None:
