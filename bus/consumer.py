@@ -150,7 +150,8 @@ class Consumer:
     async def _one(self, batch: Batch, window: Window, places: int) -> None:
         """Handle one entry and settle it, however long Redis is away: what is known of it must not be lost."""
         try:
-            outcomes = await self._outcomes(batch.entries)
+            self._stats.taken += 1
+            outcomes = await self._handle(batch.entries)
             failures = 0
             while not await self._settled(batch, outcomes, failures):
                 failures += 1

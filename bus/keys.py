@@ -43,6 +43,10 @@ def _heads(prefix: str, partitions: int) -> tuple[str, ...]:
     return tuple(prefix + ":{" + tag + "}" for tag in balanced_tags(partitions))
 
 
+_ref = lru_cache(maxsize=1_024)(escape)
+"""An event's reference, which goes into the keys of all who get it."""
+
+
 @lru_cache(maxsize=4_096)
 def _person(prefix: str, partitions: int, user: str) -> str:
     """How the keys of a person begin: whoever works for somebody needs several of them."""
@@ -98,7 +102,7 @@ class Keys:
 
     def body(self, partition: int, ref: str) -> str:
         """Hash with TTL: the content of an event, once per partition."""
-        return self.tagged(partition, "body", escape(ref))
+        return self.tagged(partition, "body", _ref(ref))
 
     def body_prefix(self, partition: int) -> str:
         """What a script puts before an escaped event reference to find its body."""
@@ -106,15 +110,15 @@ class Keys:
 
     def seen(self, partition: int, ref: str) -> str:
         """Hash with TTL: topic → offset already given to this event; the idempotence of a re-run."""
-        return self.tagged(partition, "seen", escape(ref))
+        return self.tagged(partition, "seen", _ref(ref))
 
     def withdrawn(self, partition: int, ref: str) -> str:
         """String with TTL: set first when an event is withdrawn."""
-        return self.tagged(partition, "withdrawn", escape(ref))
+        return self.tagged(partition, "withdrawn", _ref(ref))
 
     def accepted(self, partition: int, ref: str) -> str:
         """String with TTL: stream position of an event accepted under an Idempotency-Key."""
-        return self.tagged(partition, "accepted", escape(ref))
+        return self.tagged(partition, "accepted", _ref(ref))
 
     def idempotency(self, digest: str) -> str:
         """Hash with TTL: fingerprint, state and answer of one request with an Idempotency-Key."""
@@ -122,7 +126,7 @@ class Keys:
 
     def counts(self, partition: int, ref: str) -> str:
         """Hash with TTL: how many recipients of an event in this partition are in which state."""
-        return self.tagged(partition, "counts", escape(ref))
+        return self.tagged(partition, "counts", _ref(ref))
 
     def counts_prefix(self, partition: int) -> str:
         """What a script puts before an escaped event reference to find its counts."""
@@ -160,6 +164,11 @@ class Keys:
 
     def _user(self, user: str, *parts: str) -> str:
         return ":".join((_person(self.prefix, self.partitions, user), *parts))
+
+    def sending(self, user: str) -> tuple[str, str, str, str, str, str]:
+        """Meta, unread, inbox, profile, preferences and devices: what a sender reads, at the price of one key."""
+        base = _person(self.prefix, self.partitions, user)
+        return f"{base}:meta", f"{base}:unread", f"{base}:inbox", f"{base}:profile", f"{base}:prefs", f"{base}:devices"
 
     def unread(self, user: str) -> str:
         """Sorted set: offsets of notifications that were not read, by themselves."""

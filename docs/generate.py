@@ -240,7 +240,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "worker": "w1",
     "ticket": "9f86…",
 }
-_SKIP: Final = ("partition", "tagged", "body_prefix", "counts_prefix", "listening", "pattern", "named")
+_SKIP: Final = ("partition", "tagged", "body_prefix", "counts_prefix", "listening", "sending", "pattern", "named")
 
 
 def key_rows() -> Iterator[tuple[str, ...]]:

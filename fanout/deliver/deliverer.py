@@ -12,7 +12,7 @@ from typing import Final
 
 from bus.clock import Clock
 from bus.jobs import Mark, Note
-from bus.keys import Keys, escape, inbox_of
+from bus.keys import Keys, escape
 from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected, Retry
 from bus.people.categories import Categories, Category
 from bus.people.devices import Device, State
@@ -109,18 +109,15 @@ class Deliverer:
     async def _look(self, job: Job) -> Case:
         """Everything about the job in one trip."""
         office, keys, p = self._office, self._office.keys, self._partition
-        channel, user, inbox = office.channel, job.user, inbox_of(job.user)
+        channel = office.channel
         push = channel == "push"
-        profile, devices = keys.profile(user), keys.devices(user)
+        meta, unread, inbox, profile, chosen, devices = keys.sending(job.user)
         field, gone = (job.target, "") if push else (CONTACT[channel], GONE_PREFIX + CONTACT[channel])
-        names = (
-            *(keys.withdrawn(p, job.ref), keys.meta(inbox), keys.unread(user), keys.log(inbox), profile),
-            *(keys.preferences(user), devices if push else profile),
-            *(keys.body(p, ref) for ref in job.refs or (job.ref,)),
-        )
+        names = (keys.withdrawn(p, job.ref), meta, unread, inbox, profile, chosen, devices if push else profile)
+        about = [keys.body(p, ref) for ref in job.refs or (job.ref,)]
         failing = FAILING_PREFIX + CONTACT[channel] if channel in BLAMED else ""
         args = (job.offset, escape(job.ref), field, gone, failing)
-        found = await office.pipe.script("read_job", names, args)
+        found = await office.pipe.script("read_job", (*names, *about), args)
         withdrawn, acked, read, target, gone_value, since, locale, zone, name, doc, *told = found
         return Case(
             job=job,

@@ -179,3 +179,10 @@ def test_two_installations_share_nothing() -> None:
 )
 def test_keys_are_readable(key: str, expected: str) -> None:
     assert re.fullmatch(expected, key)
+
+
+@given(NAMES)
+def test_what_a_sender_reads_is_what_it_is_called(user: str) -> None:
+    inbox = inbox_of(user)
+    named = (KEYS.meta(inbox), KEYS.unread(user), KEYS.log(inbox))
+    assert KEYS.sending(user) == (*named, KEYS.profile(user), KEYS.preferences(user), KEYS.devices(user))
