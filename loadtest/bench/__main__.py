@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from loadtest.bench import fanout
+from loadtest.bench import deliver, fanout
 from loadtest.bench.drain import build
 from loadtest.bench.measures import MEASURES, QUICK, Bench, Scale
 from loadtest.bench.process import Failed, allow_open_files
@@ -82,6 +82,8 @@ def _kinds(measure: str, *, with_nchan: bool) -> list[type[Server]]:
     """The servers that a measure is made on."""
     if measure in fanout.MEASURES:
         return [fanout.Worker]
+    if measure in deliver.MEASURES:
+        return [deliver.Senders]
     beside: list[type[Server]] = [Nchan] if with_nchan else []
     return [Tocsin, *beside, *([Floor] if measure == "broadcast" else [])]
 

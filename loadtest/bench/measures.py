@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from loadtest.bench import fanout
+from loadtest.bench import deliver, fanout
 from loadtest.bench.drain import Drain, Plan
 from loadtest.bench.process import Failed, cpu_seconds, memory
 from loadtest.bench.servers import LOAD_CORE, Server, Tocsin
@@ -40,9 +40,10 @@ class Scale:
     """Events per second."""
     seconds: float = 10.0
     fanout: fanout.Size = field(default_factory=fanout.Size)
+    deliver: deliver.Size = field(default_factory=deliver.Size)
 
 
-QUICK = Scale((500, 2_000), 20_000, 2_000, 2_000, latency=200, seconds=3.0, fanout=fanout.SMALL)
+QUICK = Scale((500, 2_000), 20_000, 2_000, 2_000, latency=200, seconds=3.0, fanout=fanout.SMALL, deliver=deliver.SMALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,4 +229,6 @@ MEASURES: dict[str, Callable[[Bench, Server], Readings]] = {
     "latency": latency,
     "fanout": lambda bench, server: fanout.fanout(server, bench.scale.fanout),
     "timers": lambda bench, server: fanout.timers(server, bench.scale.fanout),
+    "push": lambda bench, server: deliver.pushes(server, bench.scale.deliver),
+    "email": lambda bench, server: deliver.mails(server, bench.scale.deliver),
 }

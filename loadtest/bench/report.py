@@ -77,6 +77,12 @@ def figures(connections: Iterable[int]) -> list[Figure]:
         Figure("steps_behind_wall", "ladder steps taken, 1,000,000 timers waiting", "1/s"),
         Figure("steps_behind_redis_us", "the same: Redis's CPU for each", "µs"),
         Figure("steps_ratio", "the same: against none waiting", "×", Target(at_most=1.5)),
+        Figure("deliver_push_wall", "web pushes sent", "1/s", Target(at_least=2_000)),
+        Figure("deliver_push_cpu", "web pushes sent per CPU second of the worker", "1/s"),
+        Figure("deliver_push_redis_us", "web pushes: Redis's CPU for each", "µs"),
+        Figure("deliver_mail_wall", "mails sent", "1/s", Target(at_least=400)),
+        Figure("deliver_mail_cpu", "mails sent per CPU second of the worker", "1/s"),
+        Figure("deliver_mail_redis_us", "mails: Redis's CPU for each", "µs"),
     ]
 
 
