@@ -176,8 +176,14 @@ class Tenancy:
                 while tasks:
                     _, tasks = await asyncio.wait(tasks, timeout=self._interval)
                     await self._renew()
-        for task in tasks:
-            task.cancel()
+        await self._give_up(tuple(self._held.values()))
+
+    async def _give_up(self, late: Iterable[_Held]) -> None:
+        """End what did not end in time, and let the next owner have it at once."""
+        tasks = [held.task for held in late if held.task is not None and held.task.cancel()]
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._give_back(held.lease for held in late)
 
     async def _renew(self) -> None:
         with suppress(BusError):
