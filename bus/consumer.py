@@ -165,7 +165,11 @@ class Consumer:
             self._stats.bus_failures += 1
             if isinstance(error, Refused) and not error.passing and error.code not in NOT_ALLOWED:
                 # Redis will say so again; the entry stays pending, for the next owner to try.
-                log.error("an entry cannot be settled", extra=self._place(batch.entries[0].id, error.code))
+                partition, position = self._queue.partition, batch.entries[0].id
+                log.error(
+                    "an entry cannot be settled",
+                    extra={"partition": partition, "position": position, "reason": error.code},
+                )
                 return True
             await asyncio.sleep(self._backoff(failures))
             return False
@@ -223,16 +227,20 @@ class Consumer:
                     self._stats.acked += len(ids)
                 case Buried(entry_id, reason):
                     self._stats.buried += 1
-                    told = self._place(entry_id, reason) | {"event": event_name(fields[entry_id])}
-                    log.warning("buried an entry", extra=told)
+                    name, partition = event_name(fields[entry_id]), self._queue.partition
+                    log.warning(
+                        "buried an entry",
+                        extra={"partition": partition, "position": entry_id, "reason": reason, "event": name},
+                    )
         match settled.held:
             case Held(_, Defer()):
                 self._stats.retried += 1
             case Held(entry_id, Pause(delay, reason)):
-                log.error("a partition rests", extra=self._place(entry_id, reason) | {"seconds": delay})
-
-    def _place(self, entry_id: str, reason: str) -> dict[str, str | int | float]:
-        return {"partition": self._queue.partition, "position": entry_id, "reason": reason}
+                partition = self._queue.partition
+                log.error(
+                    "a partition rests",
+                    extra={"partition": partition, "position": entry_id, "reason": reason, "seconds": delay},
+                )
 
     # Waiting -----------------------------------------------------------------------------------------------------
 

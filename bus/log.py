@@ -26,6 +26,7 @@ FIELDS: Final = (
     "worker",
     "producer",
     "channel",
+    "provider",
     "client",
     "code",
     "status",

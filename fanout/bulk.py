@@ -181,5 +181,7 @@ class Walker:
         flat = [part for pair in letter.items() for part in pair]
         await self._pipe.ask("XADD", self._keys.dead(p), "MAXLEN", "~", self._settings.dead_size, "*", *flat)
         self._stats.queues.buried += 1
-        told = {"partition": p, "position": entry_id, "event": event.id, "count": len(users), "reason": reason}
-        log.warning("buried an event for some followers", extra=told)
+        log.warning(
+            "buried an event for some followers",
+            extra={"partition": p, "position": entry_id, "event": event.id, "count": len(users), "reason": reason},
+        )

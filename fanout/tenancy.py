@@ -155,8 +155,8 @@ class Tenancy:
             await held.work.run()
         except* Fenced:
             self._stats.leases_lost += 1
-            told = {"worker": self._name, "partition": held.lease.partition}
-            log.info("a partition has another owner", extra=told)
+            partition = held.lease.partition
+            log.info("a partition has another owner", extra={"worker": self._name, "partition": partition})
         else:
             # What is not given back runs out.
             with suppress(BusError):

@@ -108,13 +108,15 @@ class Guard:
         outcome = await self._call(provider, circuit, delivery)
         self._stats.outcomes[provider.name, type(outcome).__name__.lower()] += 1
         if isinstance(outcome, Misconfigured):
-            told = {
-                "channel": self._stats.channel,
-                "provider": provider.name,
-                "seconds": REST,
-                "reason": outcome.reason,
-            }
-            log.error("a provider does not accept us", extra=told)
+            log.error(
+                "a provider does not accept us",
+                extra={
+                    "channel": self._stats.channel,
+                    "provider": provider.name,
+                    "seconds": REST,
+                    "reason": outcome.reason,
+                },
+            )
         return Told(outcome, provider.name)
 
     @staticmethod

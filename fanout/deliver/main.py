@@ -75,7 +75,7 @@ async def run(
         with suppress(BusDown):  # it was there a moment ago and will be again
             await pipe.wait_up(COMMAND_TIMEOUT)
             await control.wait_up(COMMAND_TIMEOUT)
-        log.info("at work", extra={"worker": name, "channels": list(channels)})
+        log.info("at work", extra={"worker": name, "channel": ", ".join(channels)})
         gc.freeze()
         async with asyncio.TaskGroup() as work:
             for worker in workers:

@@ -249,7 +249,10 @@ async def test_an_event_is_found_where_it_waits_and_where_it_is_buried(bench: Be
     await bench.ask("XADD", k.dead(p), "*", "reason", "why", "e", '{"id":"a:1"}')
     found = [b"e", b'{"id":"a:1"}']
     assert await bench.pipe.script("find_event", names, ("a:1", 10)) == [[found], [[b"reason", b"why", *found]]]
+    for n in range(10):  # entries are looked at ten at a time
+        await bench.ask("XADD", k.events(p), "*", "e", f'{{"id":"b:{n}"}}')
     assert await bench.pipe.script("find_event", names, ("a:2", 1)) == [[], []]
+    assert await bench.pipe.script("find_event", names, ("a:2", 20)) == [[[b"e", b'{"id":"a:2"}']], []]
 
 
 @pytest.mark.parametrize("withdrawn", [False, True])
