@@ -85,7 +85,6 @@ def settings_of(place: Town, origin: str, mail_port: int) -> DeliverSettings:
         "client_email": "a@p.example",
         "token_uri": f"{origin}/token",
     }
-    sms = {"account_sid": "AC" + "0" * 32, "from": "+15005550006"}
     server = {"host": "127.0.0.1", "port": mail_port, "tls": "none", "username": "mailer", "password": PASSWORD}
     return place.settings(
         allow_private_addresses=True,
