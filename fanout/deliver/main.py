@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import Final
 
 from bus.clock import Clock, SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT
@@ -35,6 +36,9 @@ from fanout.deliver.worker import ChannelWorker
 from fanout.fitness import fit
 from fanout.metrics import MetricsServer
 from fanout.render import Templates
+
+RARELY: Final = (50_000, 20, 100)
+"""When the garbage collector looks, as `gc.set_threshold` takes it."""
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +81,9 @@ async def run(
             await control.wait_up(COMMAND_TIMEOUT)
         log.info("at work", extra={"worker": name, "channel": ", ".join(channels)})
         gc.freeze()
+        # Each delivery makes some hundred objects that die with it; to look for cycles among them all the time cost a
+        # tenth of what else is done.
+        gc.set_threshold(*RARELY)
         async with asyncio.TaskGroup() as work:
             for worker in workers:
                 work.create_task(worker.run(stop))
