@@ -38,6 +38,7 @@ async def step(place: Town, clock: Stepped, seconds: float) -> None:
     await place.hasten("email", seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "failure",
     [Retry("no answer in time"), Unavailable("no connection"), Misconfigured("401"), Throttled(60.0, Scope.ENDPOINT)],
