@@ -113,6 +113,8 @@ else
 end
 
 local left, unseen = redis.call('ZCARD', unread), redis.call('ZCOUNT', unread, '(' .. string.format('%.0f', seen), '+inf')
+-- What is empty is gone, its time to live with it; the next publication gives it one again.
+if left == 0 then redis.call('HDEL', meta, 'kept') end
 if #changed == 0 then return {left, unseen, 0, 0, epoch, ''} end
 for _, key in ipairs({unread, archived, trail}) do redis.call('EXPIRE', key, ttl) end
 

@@ -63,6 +63,8 @@ local function from_marks(marks, before)
 end
 
 prune(unread)
+-- As in inbox_change.lua.
+if redis.call('EXISTS', unread) == 0 then redis.call('HDEL', meta, 'kept') end
 prune(archived)
 local out = {epoch, tonumber(top), redis.call('ZCARD', unread), redis.call('ZCOUNT', unread, '(' .. seen, '+inf'), ''}
 if wanted == 0 then return out end

@@ -89,27 +89,24 @@ end
 -- The offset as text, which is what everything here takes.
 local function append(log, unread, offset)
   store()
-  local none = false
-  if unread then
-    -- Also finds out whether the key can be used at all. What the log no longer holds is no longer unread.
-    none = redis.call('ZCARD', unread) == 0
-    if offset > size and not none then
-      redis.call('ZREMRANGEBYSCORE', unread, '-inf', string.format('%.0f', offset - size))
-    end
-  end
   local text = string.format('%.0f', offset)
+  if unread then
+    -- First, for it finds out whether the key can be used at all. What the log no longer holds is no longer unread.
+    redis.call('ZADD', unread, text, text)
+    if offset > size then redis.call('ZREMRANGEBYSCORE', unread, '-inf', string.format('%.0f', offset - size)) end
+  end
   local added = add(log, text)
   if type(added) == 'table' and string.find(added.err, 'equal or smaller') then
     -- The position lags behind its log: the top is the larger of the two.
     local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+    if unread then redis.call('ZREM', unread, text) end
     text = string.format('%.0f', tonumber(string.match(last[1], '^%d+')) + 1)
     added = add(log, text)
+    if unread and type(added) ~= 'table' then redis.call('ZADD', unread, text, text) end
+  elseif type(added) == 'table' and unread then
+    redis.call('ZREM', unread, text)
   end
   if type(added) == 'table' then error(added.err, 0) end
-  if unread then
-    redis.call('ZADD', unread, text, text)
-    if none then redis.call('EXPIRE', unread, ttl) end
-  end
   return text
 end
 

@@ -57,7 +57,10 @@ local function take_back(name, user, withdrawn, id, log, meta, routes, unread, a
   if not given then
     given = '0'
     if withdrawn ~= '0' and epoch then
-      redis.call('ZREM', unread, withdrawn)
+      -- As in inbox_change.lua.
+      if redis.call('ZREM', unread, withdrawn) == 1 and redis.call('EXISTS', unread) == 0 then
+        redis.call('HDEL', meta, 'kept')
+      end
       redis.call('ZREM', archived, withdrawn)
       given = say(log, meta, unread, withdrawn, id)
     end

@@ -119,7 +119,10 @@ class Ladder:
         return {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
 
     async def read(self, user: str, *offsets: int) -> None:
+        """As inbox_change.lua does it."""
         await self.ask("ZREM", self.keys.unread(user), *offsets)
+        if not await self.ask("EXISTS", self.keys.unread(user)):
+            await self.ask("HDEL", self.keys.meta(f"@{user}"), "kept")
 
     async def acked(self, user: str, ranges: str) -> None:
         await self.ask("HSET", self.keys.meta(f"@{user}"), "acked", ranges)

@@ -405,3 +405,23 @@ async def test_marks_and_notifications_at_once_leave_no_hole(redis_server: Embed
             await device.until(lambda c: len(c.publications) == top)
             assert [offset for _, offset, _ in device.publications] == list(range(1, top + 1))
         assert states(page) == states(phone)
+
+
+# What is kept ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["read", "archive"])
+async def test_what_was_empty_for_a_while_still_goes_in_time(redis_server: EmbeddedRedis, keys: Keys, how: str) -> None:
+    async with asyncio.timeout(20), running_node(redis_server.url, keys) as node:
+        producer = await filled(node, 2)
+        unread = keys.unread("alice")
+        assert await node.pipe.ask("TTL", unread) > 0
+        await call(node, how, offsets=[1, 2])
+        assert await node.pipe.ask("EXISTS", unread) == 0
+        await producer.notify("alice", {"id": "e3", "type": "test"})
+        assert await node.pipe.ask("TTL", unread) > 0
+        await node.pipe.ask("DEL", keys.log("@alice"))  # as if its time had come
+        await call(node, "inbox.list")
+        assert await node.pipe.ask("EXISTS", unread) == 0
+        await producer.notify("alice", {"id": "e4", "type": "test"})
+        assert await node.pipe.ask("TTL", unread) > 0
