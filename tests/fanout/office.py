@@ -212,6 +212,14 @@ class Town:
         found = await self.pipe.ask("XRANGE", self.keys.dead(self.keys.partition(user)), "-", "+")
         return [dict(zip(flat[::2], flat[1::2], strict=True)) for _, flat in found]
 
+    async def caught_up(self, channel: str, user: str = "alice") -> None:
+        """Until whatever is due has been taken and is done, or waits for another time."""
+
+        async def nothing_is_due() -> bool:
+            return all(due > 0 for due in await self.later(channel, user)) and not await self.waiting(channel, user)
+
+        await until(nothing_is_due)
+
     async def quiet(self, *channels: str, user: str = "alice") -> None:
         """Until no job is in a stream: each is done, or waits."""
 

@@ -33,9 +33,10 @@ class Stepped(SystemClock):
 
 
 async def step(place: Town, clock: Stepped, seconds: float) -> None:
-    """Let time go by, for the guard's clock and for what waits by Redis's."""
+    """Let time go by, for the guard's clock and for what waits by Redis's, until all that is due has been worked."""
     clock.ahead += seconds
     await place.hasten("email", seconds)
+    await place.caught_up("email")
 
 
 @pytest.mark.slow
@@ -59,14 +60,13 @@ async def test_an_hour_without_the_provider(
         await place.person()
         jobs = {(await place.send("email", number, expires_at=clock.wall() + 10 * HOUR)).id for number in range(JOBS)}
         async with place.desk("email", guard):
+            await place.caught_up("email")
             for _ in range(int(HOUR / STEP)):
-                await place.quiet("email")
                 await step(place, clock, STEP)
             calls = len(sender.taken)
             down[0] = False
             for _ in range(20):
                 await step(place, clock, RESTS[-1])
-                await place.quiet("email")
 
             async def none_left() -> bool:
                 return not await place.later("email")
@@ -108,7 +108,7 @@ async def test_however_many_wait_for_a_dead_endpoint_all_come_to_an_end(
         async with place.desk("webhook", guard):
             hours = 0
             while len(await place.dead()) < JOBS:
-                await place.quiet("webhook")
+                await place.caught_up("webhook")
                 clock.ahead += HOUR
                 await place.hasten("webhook", HOUR)
                 hours += 1
