@@ -64,8 +64,8 @@ def application(node: Node, spawn: Spawn) -> ASGIApp:
     return app.application(routes, parts.api_stats)
 
 
-async def run(settings: GatewaySettings, listening: socket.socket) -> None:
-    """One node, until SIGTERM or SIGINT. Raises `Unfit` or `BadSetting` when it cannot be started."""
+async def run(settings: GatewaySettings, *listening: socket.socket) -> None:
+    """One node on these sockets, until SIGTERM or SIGINT. Raises `Unfit` or `BadSetting` when it cannot be started."""
     clock = SystemClock()
     await _fit(settings)
     pipe = Pipe(settings.redis_url, name="gateway", clock=clock)
@@ -83,7 +83,7 @@ async def run(settings: GatewaySettings, listening: socket.socket) -> None:
         spawn(line.run())
         await _begin(node, spawn)
         config = server.configure(application(node, spawn), node.service, timeout_keep_alive=KEEP_ALIVE)
-        await server.GatewayServer(config, node.service).serve(sockets=[listening])
+        await server.GatewayServer(config, node.service).serve(sockets=list(listening))
         await _retire(node)
         for task in tuple(tasks):
             task.cancel()
@@ -135,25 +135,33 @@ async def _fit(settings: GatewaySettings) -> None:
             await redis.aclose()
 
 
-def run_process(settings: GatewaySettings, listening: socket.socket) -> None:
-    """One node on an event loop of its own; what each worker process runs."""
+def run_process(settings: GatewaySettings, listening: socket.socket, number: int = 0) -> None:
+    """One node on an event loop of its own; what each worker process runs. `number`: which of them it is."""
     configure(settings.log_level, role="gateway")
+    sockets = [listening]
+    if settings.metrics_port:
+        # What is asked on the common port is answered by any of the processes: each needs a door of its own.
+        port = settings.metrics_port + number
+        sockets.append(server.listen(settings.metrics_host, port, send_buffer=settings.send_buffer))
     if sys.platform == "win32":
-        asyncio.run(run(settings, listening))
+        asyncio.run(run(settings, *sockets))
     else:
         import uvloop
 
-        uvloop.run(run(settings, listening))
+        uvloop.run(run(settings, *sockets))
 
 
-def main() -> int:
-    """Run the gateway as the settings say, until SIGTERM. Raises `BadSetting`, `Unfit`, OSError (port taken)."""
+def main(workers: int | None = None) -> int:
+    """Run the gateway as the settings say, until SIGTERM; `workers` instead of the setting of that name.
+
+    Raises `BadSetting`, `Unfit`, OSError (a port is taken).
+    """
     settings = load()
     configure(settings.log_level, role="gateway")
     return server.serve(
         partial(run_process, settings),
         host=settings.host,
         port=settings.port,
-        workers=settings.workers,
+        workers=workers or settings.workers,
         send_buffer=settings.send_buffer,
     )

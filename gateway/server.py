@@ -14,7 +14,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -165,7 +166,9 @@ def _after_collection(phase: str, info: dict[str, int]) -> None:
 
 # Several processes -------------------------------------------------------------------------------------------------
 
-Run = Callable[[socket.socket], None]
+Run = Callable[[socket.socket, int], None]
+"""Serves on a listening socket. The number, from 0 on, is that of the process among its siblings; who replaces one that
+died has its number."""
 
 
 def serve(run: Run, *, host: str, port: int, workers: int, send_buffer: int) -> int:
@@ -175,28 +178,37 @@ def serve(run: Run, *, host: str, port: int, workers: int, send_buffer: int) -> 
     Raises OSError when the port is taken.
     """
     if workers <= 1:
-        run(listen(host, port, send_buffer=send_buffer))
+        run(listen(host, port, send_buffer=send_buffer), 0)
         return 0
     with reserve(host, port) as kept:
         port = kept.getsockname()[1]
         return Workers(partial(_work, run, host, port, send_buffer), workers).run()
 
 
-def _work(run: Run, host: str, port: int, send_buffer: int) -> None:
+def _work(run: Run, host: str, port: int, send_buffer: int, number: int) -> None:
     os.setsid()  # Ctrl-C goes to the parent alone, which tells us once
-    run(listen(host, port, send_buffer=send_buffer, shared=True))
+    run(listen(host, port, send_buffer=send_buffer, shared=True), number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A process of several: its number among them, and when it was started."""
+
+    number: int
+    since: float
 
 
 class Workers:
-    """Keeps so many processes running until it is told to stop. One that dies is replaced, unless it gave up young:
-    then it could not start, and neither could the next. Who was killed did not give up."""
+    """Keeps so many processes running until it is told to stop; `target` is called in each with its number. One that
+    dies is replaced, unless it gave up young: then it could not start, and neither could the next. Who was killed did
+    not give up."""
 
-    def __init__(self, target: Callable[[], None], count: int) -> None:
+    def __init__(self, target: Callable[[int], None], count: int) -> None:
         self._context = multiprocessing.get_context("spawn")  # a fork would share threads' locks and our handlers
         self._target = target
         self._count = count
         self._clock = SystemClock()
-        self._alive: dict[BaseProcess, float] = {}
+        self._alive: dict[BaseProcess, _Place] = {}
         self._stopping = False
         self._status = 0
 
@@ -204,37 +216,44 @@ class Workers:
         """Until SIGTERM or SIGINT, and all have gone. The exit status is that of one that could not start, else 0."""
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            for _ in range(self._count):
-                self._start()
+            for number in range(self._count):
+                self._start(number)
             while self._alive:
                 wait([process.sentinel for process in self._alive])
-                for process in [process for process in self._alive if not process.is_alive()]:
-                    self._ended(process)
+                self._replace([process for process in self._alive if not process.is_alive()])
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
         return self._status
 
-    def _start(self) -> None:
-        process = self._context.Process(target=self._target)
+    def _start(self, number: int) -> None:
+        process = self._context.Process(target=self._target, args=(number,))
         process.start()
-        self._alive[process] = self._clock.monotonic()
+        self._alive[process] = _Place(number, self._clock.monotonic())
         if self._stopping:
             process.terminate()  # the signal came while it was being started
 
-    def _ended(self, process: BaseProcess) -> None:
-        age = self._clock.monotonic() - self._alive.pop(process)
+    def _replace(self, ended: Sequence[BaseProcess]) -> None:
+        """All that ended together have their successors together."""
+        free = [self._ended(process) for process in ended]
+        if not self._stopping:
+            time.sleep(RESTART_SECONDS)
+        for number in free:
+            if not self._stopping:
+                self._start(number)
+
+    def _ended(self, process: BaseProcess) -> int:
+        """Judge how it ended; the number that it leaves."""
+        place = self._alive.pop(process)
         if self._stopping:
-            return
-        logger.error("a gateway process ended", extra={"status": process.exitcode, "seconds": round(age)})
-        status = process.exitcode or 0
+            return place.number
+        age, status = self._clock.monotonic() - place.since, process.exitcode or 0
+        told = {"status": process.exitcode, "seconds": round(age), "worker": place.number}
+        logger.error("a gateway process ended", extra=told)
         if status == STARTUP_FAILURE or (status > 0 and age < YOUNG_SECONDS):
             self._status = status
             self._stop()
-            return
-        time.sleep(RESTART_SECONDS)
-        if not self._stopping:
-            self._start()
+        return place.number
 
     def _stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         self._stopping = True

@@ -22,6 +22,10 @@ class GatewaySettings(PeopleSettings):
     """Of HTTP and WebSocket alike; TLS ends at a proxy in front."""
     workers: int = 1
     """Processes on this port, each a node of its own."""
+    metrics_host: str = "127.0.0.1"
+    """Address of each process's own port."""
+    metrics_port: int = 0
+    """Each process's own port, the n-th's n - 1 higher: /metrics and /readyz of that one, not of any; 0 opens none."""
     dev: bool = False
     """Development conveniences: the demo page's own endpoints. Never in production."""
 

@@ -83,7 +83,7 @@ def _dev(context: Context) -> int:
 def _gateway(context: Context) -> int:
     from gateway.main import main as gateway
 
-    return gateway()
+    return gateway(context.arguments.workers)
 
 
 def _fanout(context: Context) -> int:
@@ -246,7 +246,8 @@ def _add_roles(add: Add) -> None:
     dev.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     dev.add_argument("--port", type=_number(0, 65_535), help="port of the page (default 8000; 0: any free one)")
     dev.add_argument("--workers", type=_number(1, 64), help="gateway processes (default 1)")
-    add("gateway", _gateway, "run a gateway node, as tocsin.toml and TOCSIN_* say")
+    gateway = add("gateway", _gateway, "run a gateway node, as tocsin.toml and TOCSIN_* say")
+    gateway.add_argument("--workers", type=_number(1, 64), help="processes on its port, each a node (default: setting)")
     add("fanout", _fanout, "run a fan-out worker, as tocsin.toml and TOCSIN_* say")
     deliver = add("deliver", _deliver, "run a delivery worker, as tocsin.toml and TOCSIN_* say")
     channels = ("push", "email", "sms", "webhook")

@@ -21,7 +21,7 @@ class Node(Echo):
         await self.until(lambda: not self.connections)
 
 
-def run(broken: bool, sock: socket.socket) -> None:
+def run(broken: bool, sock: socket.socket, number: int) -> None:
     if broken:
         sys.exit(7)
     node = Node()
