@@ -21,7 +21,8 @@ from bus.pipe import Pipe
 from bus.registry import owner_of
 from tests.conftest import open_pipe
 from tests.fanout.stand import Node, data_of, send
-from tests.faults.ledger import Ledger
+from tests.faults.checker import check
+from tests.faults.ledger import Accepted, Ledger, Stored
 from tocsin.embedded import EmbeddedRedis
 
 ROOT: Final = Path(__file__).parents[2]
@@ -110,8 +111,8 @@ class Producer:
             users = self._chance.sample(self._users, self._chance.randint(1, 5))
             event: dict[str, Any] = {"type": "x", "key": "one", "to": {"topics": topics, "users": users}}
             await send(self._pipe, self._keys, event | {"data": self.number})
-            for recipient in (*topics, *(f"@{user}" for user in users)):
-                self.ledger.accept(recipient, self.number)
+            recipients = (*topics, *(f"@{user}" for user in users))
+            self.ledger.accepted.append(Accepted(str(self.number), recipients, line="one"))
             self.number += 1
 
 
@@ -152,15 +153,17 @@ async def balance(node: Node, producer: Producer) -> None:
     """What lies in logs and inboxes is what was accepted, once and in order; and the node was told all of it."""
     arrived = {}
     for topic in producer.everybody:
-        _, top, publications = await node.read(topic, 0)
+        epoch, top, publications = await node.read(topic, 0)
         assert top == len(publications), topic
-        arrived[topic] = [data_of(publication) for publication in publications]
-    assert producer.ledger.faults({topic: numbers for topic, numbers in arrived.items() if numbers}) == []
+        arrived[topic] = publications
+        for offset, publication in enumerate(publications, 1):
+            producer.ledger.stored.append(Stored(topic, str(epoch), offset, str(data_of(publication))))
+    assert check(producer.ledger) == []
     told: dict[str, set[int]] = {topic: set() for topic in producer.everybody}
     for entry in await node.all_entries():
         for topic, offset in offsets(entry):
             told[topic].add(offset)
-    assert told == {topic: set(range(1, len(numbers) + 1)) for topic, numbers in arrived.items()}
+    assert told == {topic: set(range(1, len(publications) + 1)) for topic, publications in arrived.items()}
 
 
 def offsets(entry: Mapping[str, bytes]) -> list[tuple[str, int]]:
