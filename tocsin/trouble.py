@@ -25,7 +25,7 @@ class Trouble(Exception):
 
 
 _ADDRESS: Final = {
-    errno.EADDRINUSE: "the port is taken by another program; choose another with --port, TOCSIN_PORT, TOCSIN_METRICS_PORT",
+    errno.EADDRINUSE: "the port is taken by another program; choose another: --port, TOCSIN_PORT, TOCSIN_METRICS_PORT",
     errno.EADDRNOTAVAIL: "this machine has no such address; check TOCSIN_HOST",
     errno.EACCES: "this user may not use that port; choose one above 1023 with TOCSIN_PORT",
 }
