@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import bus.pipe
+import bus.pipe.line
+import bus.pipe.pipe
 from bus.clock import SystemClock
 from bus.errors import BusDown, Overloaded, Refused
 from bus.keys import Keys
@@ -148,7 +149,7 @@ async def test_who_gives_up_keeps_the_place_in_the_line(redis_server: EmbeddedRe
 async def test_too_many_commands_are_refused_and_the_rest_runs(
     redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus.pipe, "MAX_IN_FLIGHT", 3)
+    monkeypatch.setattr(bus.pipe.pipe, "MAX_IN_FLIGHT", 3)
     async with piped(redis_server.url) as pipe:
         replies = await pipe.asks(("ECHO", n) for n in range(5))
         assert replies[:3] == [b"0", b"1", b"2"]
@@ -158,7 +159,7 @@ async def test_too_many_commands_are_refused_and_the_rest_runs(
 async def test_what_the_socket_cannot_take_is_bounded(
     redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus.pipe, "MAX_UNSENT", 1_000_000)
+    monkeypatch.setattr(bus.pipe.line, "MAX_UNSENT", 1_000_000)
     async with holding_proxy(redis_server.port) as (proxy, url), piped(url) as pipe:
         proxy.stop_reading()
         replies: list[Reply] = []

@@ -1,0 +1,12 @@
+"""Commands to Redis, wherever it is: one server, the master that sentinels name, or the masters of a cluster.
+
+`Pipe` is what everybody uses; which of the three it goes to is said by the URL and by nothing else.
+"""
+
+from __future__ import annotations
+
+from bus.pipe.arrival import ALL_SLOTS, Arrival, Asks, Server
+from bus.pipe.line import Arg, OnReply, Reply
+from bus.pipe.pipe import Call, Pipe
+
+__all__ = ["ALL_SLOTS", "Arg", "Arrival", "Asks", "Call", "OnReply", "Pipe", "Reply", "Server"]
