@@ -7,7 +7,6 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from bus.clock import SystemClock
 from bus.keys import Keys
 from bus.pipe import Pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import KINDS, Plan, RedisSite, start
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile(
@@ -24,12 +23,51 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("unhurried")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--redis`: what Redis the tests run on; some are about one server alone and are left out elsewhere."""
+    parser.addoption("--redis", choices=KINDS, default="one", help="one server (default), sentinel, or cluster")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about one server when there are several, and what runs on all forms by itself."""
+    if config.getoption("--redis") == "one":
+        return
+    out = [item for item in items if any(item.get_closest_marker(name) for name in ("one_server", "sites"))]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in set(out)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test marked `sites` runs on each form of Redis, one after the other."""
+    if "site" in metafunc.fixturenames:
+        metafunc.parametrize("site", KINDS, indirect=True, scope="session")
+    elif "site_kind" in metafunc.fixturenames:
+        metafunc.parametrize("site_kind", KINDS)
+
+
+CALM = Plan(options={"appendonly": "no"}, dead_after=10.0)
+"""For servers that nothing is done to: being slow for a while is not being dead."""
+
+
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    """One server for the whole run; tests keep apart by their prefix."""
-    folder: Path = tmp_path_factory.mktemp("redis")
-    with EmbeddedRedis(folder, options={"appendonly": "no"}) as server:
+def redis_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSite]:
+    """The Redis of the whole run, in the form that `--redis` says; tests keep apart by their prefix."""
+    with start(request.config.getoption("--redis"), tmp_path_factory.mktemp("redis"), CALM) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSite]:
+    """Each form of Redis in turn, shared by all tests marked `sites`: leave it whole, and change nothing for others."""
+    with start(request.param, tmp_path_factory.mktemp(f"site-{request.param}"), CALM) as server:
+        yield server
+
+
+@pytest.fixture
+def site_kind(request: pytest.FixtureRequest) -> str:
+    """The name of each form in turn, for a test marked `sites` that starts its own and ruins it."""
+    kind: str = request.param
+    return kind
 
 
 @pytest.fixture
