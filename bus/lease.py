@@ -6,12 +6,12 @@ nor acknowledge one, whatever it believes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bus.errors import BusError
 from bus.keys import Keys
-from bus.pipe import Pipe
+from bus.pipe import OnReply, Pipe, Reply
 
 
 class Fenced(Exception):
@@ -27,6 +27,9 @@ class Lease:
     fence: int
 
 
+OnLease = Callable[[Lease | BusError | None], None]
+
+
 class Leases:
     """Takes, keeps and gives back leases for one owner. `ttl` in seconds.
 
@@ -36,6 +39,22 @@ class Leases:
     def __init__(self, pipe: Pipe, keys: Keys, owner: str, ttl: float, channel: str | None = None) -> None:
         self._pipe, self._keys, self._owner, self._ttl = pipe, keys, owner, int(ttl * 1000)
         self._channel = channel
+
+    def ask(self, partition: int, held: Lease | None, on_answer: OnLease) -> None:
+        """Take the lease of a partition, or keep `held`, now. `on_answer` is called with the lease, None where another
+        has it, or why nobody knows.
+
+        A lease that ran out comes back as it was, unless it was given to another meanwhile.
+        """
+
+        def answered(reply: Reply) -> None:
+            if isinstance(reply, BusError):
+                on_answer(reply)
+            else:
+                on_answer(Lease(partition, self._owner, reply) if reply else None)
+
+        fence = held.fence if held is not None else 0
+        self._pipe.post_script("lease", self._places(partition), (self._owner, self._ttl, fence), answered)
 
     async def hold(self, partitions: Iterable[int]) -> dict[int, Lease | None]:
         """Take or keep the leases of these partitions; None where another has it. Raises `BusError`.
@@ -55,6 +74,11 @@ class Leases:
         """Give a lease back; False when it was no longer ours. Raises `BusError`."""
         key, _ = self._places(lease.partition)
         return bool(await self._pipe.script("release", (key,), (lease.owner, lease.fence)))
+
+    def drop(self, lease: Lease, on_reply: OnReply) -> None:
+        """Give a lease back, now; the reply is 1, 0 when it was no longer ours, or a `BusError`."""
+        key, _ = self._places(lease.partition)
+        self._pipe.post_script("release", (key,), (lease.owner, lease.fence), on_reply)
 
     def _places(self, partition: int) -> tuple[str, str]:
         """Keys of a lease and of the hash that counts its fencing numbers."""

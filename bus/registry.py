@@ -6,10 +6,13 @@ comes or goes only its own partitions move.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from hashlib import blake2b
 
-from bus.pipe import Pipe
+from bus.errors import BusError
+from bus.pipe import Pipe, Reply
+
+OnTold = Callable[[tuple[str, ...] | BusError], None]
 
 
 class Registry:
@@ -17,6 +20,14 @@ class Registry:
 
     def __init__(self, pipe: Pipe, key: str, member: str, ttl: float) -> None:
         self._pipe, self._key, self._member, self._ttl = pipe, key, member, int(ttl * 1000)
+
+    def say(self, on_told: OnTold) -> None:
+        """Say that we are alive, now; `on_told` is called with who is, or with why nobody knows."""
+
+        def answered(reply: Reply) -> None:
+            on_told(reply if isinstance(reply, BusError) else _names(reply))
+
+        self._pipe.post_script("register", (self._key,), (self._ttl, self._member), answered)
 
     async def beat(self) -> tuple[str, ...]:
         """Say that we are alive, and learn who is. Raises `BusError`."""

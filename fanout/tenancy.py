@@ -1,26 +1,34 @@
 """One member of a crew: says that it lives, leases the partitions that fall to it, and has each of them worked.
 
 What it keeps in memory can be lost at any moment: where a partition stands is in Redis, and the next owner goes on
-from there.
+from there. A beat asks and does not wait: one server of several that is slow or away must not hold up the leases that
+the others keep.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
+from bus.clock import Clock
+from bus.crew import Crew
 from bus.errors import BusError
 from bus.lease import Fenced, Lease, Leases
 from bus.registry import Registry, owned_by
 
 BEATS: Final = 4
 """Heartbeats per lifetime of a lease."""
+DOUBTFUL: Final = 0.5
+"""Part of a lifetime for which we may have heard nothing, and still believe that who is off the list is gone."""
 IMPATIENT: Final = 0.1
 """How soon we ask again for a partition that its last owner still has, in seconds."""
+FAREWELL: Final = 1.0
+"""How long the last leases given back may take to be so, in seconds."""
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +65,7 @@ class Tenancy:
 
     `registry` and `leases` want a connection that the work does not use: a lease that ran out while it was being
     renewed would have a burst done again and again. `begin` makes the work of a lease. `ttl`: the shorter of the
-    lifetimes of a member and a lease; `patience`: how long what is under way may take at the end, in seconds; `before`:
-    what every beat begins with, before any lease is taken. It may raise `BusError`.
+    lifetimes of a member and a lease; `patience`: how long what is under way may take at the end, in seconds.
     """
 
     def __init__(
@@ -69,15 +76,26 @@ class Tenancy:
         partitions: int,
         begin: Callable[[Lease], Work],
         stats: LeaseStats,
+        clock: Clock,
         *,
         ttl: float,
         patience: float,
-        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._name, self._registry, self._leases, self._partitions = name, registry, leases, partitions
-        self._begin_work, self._stats, self._patience, self._before = begin, stats, patience, before
+        self._begin_work, self._stats, self._clock, self._patience = begin, stats, clock, patience
         self._interval = ttl / BEATS
+        self._crew = Crew(DOUBTFUL * ttl, ttl)
         self._held: dict[int, _Held] = {}
+        self._mine: frozenset[int] = frozenset()
+        self._asked: set[int] = set()
+        """What we asked for, and were not answered yet."""
+        self._missing: set[int] = set()
+        """What falls to us and is not ours yet."""
+        self._some_missing = asyncio.Event()
+        self._open = 0
+        """Questions that were not answered yet."""
+        self._ending = False
+        self._group: asyncio.TaskGroup
 
     @property
     def partitions(self) -> tuple[int, ...]:
@@ -86,51 +104,99 @@ class Tenancy:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what was taken, give the leases back, and be gone."""
-        async with asyncio.TaskGroup() as group:
-            while not stop.is_set():
-                wait = await self._beat(group)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await stop.wait()
+        async with asyncio.TaskGroup() as self._group:
+            beating = self._group.create_task(self._beat())
+            try:
+                await stop.wait()
+            finally:
+                self._ending = True
+            beating.cancel()
             await self._finish()
+
+    async def _beat(self) -> None:
+        """Say that we live and keep what we have, over and over; between two beats, look for what is missing."""
+        while True:
+            self._registry.say(self._told)
+            self._ask(self._mine | self._held.keys())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await self._chase()
+
+    async def _chase(self) -> None:
+        while True:
+            await self._some_missing.wait()
+            await asyncio.sleep(IMPATIENT)
+            self._ask(self._mine - self._held.keys())
 
     # Which partitions --------------------------------------------------------------------------------------------
 
-    async def _beat(self, group: asyncio.TaskGroup) -> float:
-        """Renew everything, begin and end what has to; returns after how many seconds to beat again."""
-        try:
-            if self._before is not None:
-                await self._before()
-            mine = owned_by(self._name, await self._registry.beat(), self._partitions)
-            for partition in self._held.keys() - mine:
-                self._leave(self._held[partition])
-            found = await self._leases.hold(mine | self._held.keys())
-        except BusError as error:
-            # The leases run out by themselves; until then, and without others to tell, we go on.
-            log.warning("no heartbeat", extra={"worker": self._name, "reason": str(error)})
-            return self._interval
-        for partition, lease in found.items():
-            self._update(group, partition, lease, partition in mine)
-        await self._give_back(lease for lease in found.values() if lease is not None)
-        self._stats.leases = len(self._held)
-        missing = any(found[partition] is None for partition in mine)
-        return min(IMPATIENT, self._interval) if missing else self._interval
+    def _told(self, listed: tuple[str, ...] | BusError) -> None:
+        """Who lives; where nobody can say, those who did."""
+        if self._ending:
+            return
+        if isinstance(listed, BusError):
+            log.warning("no heartbeat", extra={"worker": self._name, "reason": str(listed)})
+            return
+        before = self._crew.members
+        members = self._crew.told(listed, self._clock.monotonic())
+        if members == before:
+            return
+        self._mine = owned_by(self._name, members, self._partitions)
+        for partition in tuple(self._missing - self._mine):
+            self._found(partition)
+        for partition in self._held.keys() - self._mine:
+            self._leave(self._held[partition])
+        self._ask(self._mine - self._held.keys())
 
-    def _update(self, group: asyncio.TaskGroup, partition: int, lease: Lease | None, mine: bool) -> None:
+    def _ask(self, partitions: Collection[int]) -> None:
+        for partition in partitions:
+            held = self._held.get(partition)
+            if held is None and partition in self._asked:
+                continue
+            self._asked.add(partition)
+            self._open += 1
+            self._leases.ask(partition, held.lease if held is not None else None, partial(self._answered, partition))
+
+    def _answered(self, partition: int, lease: Lease | BusError | None) -> None:
+        self._open -= 1
+        self._asked.discard(partition)
+        if isinstance(lease, BusError):
+            return  # it runs out by itself; until then, and without others to tell, we go on
         held = self._held.get(partition)
         if held is not None and held.lease != lease:
             self._abandon(held)
             held = None
-        if held is None and lease is not None and mine:
-            held = self._held[partition] = _Held(lease, self._begin_work(lease))
-            held.task = group.create_task(self._run(held))
+        if partition not in self._mine or self._ending:
+            if held is None and lease is not None:
+                self._return(lease)
+        elif lease is None:
+            self._miss(partition)
+        elif held is None:
+            self._begin(lease)
 
-    async def _give_back(self, leases: Iterable[Lease]) -> None:
-        """Release what was renewed in the moment in which its work ended."""
-        for lease in leases:
-            if lease.partition not in self._held:
-                with suppress(BusError):
-                    await self._leases.release(lease)
+    def _begin(self, lease: Lease) -> None:
+        self._found(lease.partition)
+        held = self._held[lease.partition] = _Held(lease, self._begin_work(lease))
+        self._stats.leases = len(self._held)
+        held.task = self._group.create_task(self._run(held))
+
+    def _return(self, lease: Lease) -> None:
+        """Give back what was renewed in the moment in which its work ended, or came too late."""
+
+        def returned(_: object) -> None:
+            self._open -= 1
+
+        self._open += 1
+        self._leases.drop(lease, returned)
+
+    def _miss(self, partition: int) -> None:
+        self._missing.add(partition)
+        self._some_missing.set()
+
+    def _found(self, partition: int) -> None:
+        self._missing.discard(partition)
+        if not self._missing:
+            self._some_missing.clear()
 
     def _leave(self, held: _Held) -> None:
         """End after what is under way."""
@@ -147,6 +213,7 @@ class Tenancy:
     def _forget(self, held: _Held) -> None:
         if self._held.get(held.lease.partition) is held:
             del self._held[held.lease.partition]
+            self._stats.leases = len(self._held)
 
     # Working one -------------------------------------------------------------------------------------------------
 
@@ -163,19 +230,20 @@ class Tenancy:
                 await self._leases.release(held.lease)
         finally:
             self._forget(held)
+            if held.lease.partition in self._mine.difference(self._held):
+                self._miss(held.lease.partition)
 
     async def _finish(self) -> None:
         """End everything, and keep the leases until it has: what is under way may take longer than they last."""
         tasks = {held.task for held in self._held.values() if held.task is not None}
         for held in tuple(self._held.values()):
             self._leave(held)
-        with suppress(BusError):
-            await self._registry.leave()
-        with suppress(TimeoutError):
+        with suppress(BusError, TimeoutError):
             async with asyncio.timeout(self._patience):
+                await self._registry.leave()
                 while tasks:
                     _, tasks = await asyncio.wait(tasks, timeout=self._interval)
-                    await self._renew()
+                    self._ask(self._held.keys())
         await self._give_up(tuple(self._held.values()))
 
     async def _give_up(self, late: Iterable[_Held]) -> None:
@@ -183,13 +251,9 @@ class Tenancy:
         tasks = [held.task for held in late if held.task is not None and held.task.cancel()]
         if tasks:
             await asyncio.wait(tasks)
-        await self._give_back(held.lease for held in late)
-
-    async def _renew(self) -> None:
-        with suppress(BusError):
-            for partition, lease in (await self._leases.hold(self._held)).items():
-                held = self._held.get(partition)
-                if held is not None and held.lease != lease:
-                    self._abandon(held)
-                elif held is None and lease is not None:
-                    await self._leases.release(lease)
+        for held in late:
+            self._return(held.lease)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                while self._open:  # noqa: ASYNC110  # whoever is cut off in the middle of this does no harm
+                    await asyncio.sleep(IMPATIENT / 10)

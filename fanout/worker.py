@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from bus.clock import Clock
 from bus.consumer import Consumer
+from bus.crew import Crew
+from bus.errors import BusError
 from bus.keys import Keys
 from bus.lease import Lease, Leases
 from bus.pipe import Pipe
@@ -22,7 +25,7 @@ from fanout.publisher import Publisher
 from fanout.resolver import Resolver
 from fanout.settings import FanoutSettings
 from fanout.stats import Stats
-from fanout.tenancy import Tenancy
+from fanout.tenancy import BEATS, DOUBTFUL, Tenancy
 from fanout.timers import Timers
 
 LANES: Final = 1
@@ -77,7 +80,9 @@ class Worker:
         self._pipe, self._connect, self._keys = pipe, connect, keys
         self._publisher, self._steps, self._settings = publisher, steps, settings
         self._clock, self._stats = clock, stats
+        ttl = min(settings.worker_ttl, settings.lease_ttl)
         self._nodes = Registry(control, keys.nodes, name, settings.worker_ttl)
+        self._crew, self._known, self._pause = Crew(DOUBTFUL * ttl, ttl), asyncio.Event(), ttl / BEATS
         self._turns = asyncio.Semaphore(LANES)
         self._timers: dict[int, Timers] = {}
         self._tenancy = Tenancy(
@@ -87,9 +92,9 @@ class Worker:
             keys.partitions,
             self._begin,
             stats,
-            ttl=min(settings.worker_ttl, settings.lease_ttl),
+            clock,
+            ttl=ttl,
             patience=settings.stop_timeout,
-            before=self._look_for_nodes,
         )
 
     @property
@@ -104,10 +109,24 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what was taken, give the leases back, and be gone."""
-        await self._tenancy.run(stop)
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(self._look_for_nodes())
+            known = group.create_task(self._known.wait())
+            stopping = group.create_task(stop.wait())
+            # Without this list everybody would be offline.
+            await asyncio.wait((known, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await self._tenancy.run(stop)
+            for task in (looking, known):
+                task.cancel()
 
     async def _look_for_nodes(self) -> None:
-        self._publisher.nodes = await self._nodes.members()
+        """Keep the list of living gateway nodes."""
+        while True:
+            with suppress(BusError):
+                listed = await self._nodes.members()
+                self._publisher.nodes = tuple(sorted(self._crew.told(listed, self._clock.monotonic())))
+                self._known.set()
+            await asyncio.sleep(self._pause)
 
     def _begin(self, lease: Lease) -> _Work:
         p, settings = lease.partition, self._settings

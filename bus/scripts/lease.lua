@@ -1,7 +1,7 @@
 -- Take or keep the lease of a partition.
 --
 -- KEYS  1 lease, 2 head
--- ARGV  1 owner, 2 ttl (ms)
+-- ARGV  1 owner, 2 ttl (ms), 3 fencing number that the owner holds it under ("0" or absent: it does not)
 -- Returns  the fencing number when the owner holds the lease, else 0
 -- Atomic because two workers that both found it free would both work the partition.
 local held = redis.call('GET', KEYS[1])
@@ -11,6 +11,10 @@ if held then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return tonumber(fence)
 end
-local fence = redis.call('HINCRBY', KEYS[2], 'fence', 1)
+-- It ran out, as all do while Redis hangs; but nobody was given it since, so whoever had it goes on.
+local fence = tonumber(ARGV[3] or 0)
+if fence == 0 or redis.call('HGET', KEYS[2], 'fence') ~= ARGV[3] then
+  fence = redis.call('HINCRBY', KEYS[2], 'fence', 1)
+end
 redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. fence, 'PX', ARGV[2])
 return fence

@@ -38,6 +38,7 @@ class ChannelWorker:
             self._keys.partitions,
             self._begin,
             office.stats,
+            office.clock,
             ttl=min(settings.worker_ttl, settings.lease_ttl),
             patience=settings.stop_timeout,
         )

@@ -31,8 +31,8 @@ class Bench:
     def _queue(self) -> tuple[str, str, str]:
         return self.keys.lease(P), self.keys.events(P), self.keys.head(P)
 
-    async def lease(self, owner: str = "w", ttl: int = 60_000) -> int:
-        return int(await self.pipe.script("lease", (self.keys.lease(P), self.keys.head(P)), (owner, ttl)))
+    async def lease(self, owner: str = "w", ttl: int = 60_000, fence: int = 0) -> int:
+        return int(await self.pipe.script("lease", (self.keys.lease(P), self.keys.head(P)), (owner, ttl, fence)))
 
     async def release(self, owner: str, fence: int) -> int:
         return int(await self.pipe.script("release", (self.keys.lease(P),), (owner, fence)))
@@ -162,6 +162,18 @@ async def test_a_lease_that_ran_out_comes_back_with_another_number(bench: Bench)
     assert await bench.lease("a") == 1
     await bench.ask("DEL", bench.keys.lease(P))
     assert await bench.lease("a") == 2
+
+
+async def test_who_says_that_they_had_it_goes_on_unless_another_had_it_since(bench: Bench) -> None:
+    assert await bench.lease("a") == 1
+    await bench.ask("DEL", bench.keys.lease(P))
+    assert await bench.lease("a", fence=1) == 1
+    assert 0 < await bench.ask("PTTL", bench.keys.lease(P)) <= 60_000
+    assert await bench.lease("b", fence=1) == 0
+    await bench.release("a", 1)
+    assert await bench.lease("b") == 2
+    await bench.release("b", 2)
+    assert await bench.lease("a", fence=1) == 3
 
 
 async def test_an_owner_may_have_spaces_in_its_name(bench: Bench) -> None:
