@@ -14,7 +14,8 @@ import pytest
 from bus.clock import SystemClock
 from bus.keys import Keys
 from bus.pipe import Pipe
-from tests.servers import KINDS, Plan, RedisSite, start
+from tests import servers
+from tests.servers import CHOSEN, KINDS, Plan, RedisSite, start
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile(
@@ -26,6 +27,11 @@ hypothesis.settings.load_profile("unhurried")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--redis`: what Redis the tests run on; some are about one server alone and are left out elsewhere."""
     parser.addoption("--redis", choices=KINDS, default="one", help="one server (default), sentinel, or cluster")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell those who start servers of their own, too."""
+    servers.chosen = config.getoption("--redis")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -50,9 +56,9 @@ CALM = Plan(options={"appendonly": "no"}, dead_after=10.0)
 
 
 @pytest.fixture(scope="session")
-def redis_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSite]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSite]:
     """The Redis of the whole run, in the form that `--redis` says; tests keep apart by their prefix."""
-    with start(request.config.getoption("--redis"), tmp_path_factory.mktemp("redis"), CALM) as server:
+    with start(CHOSEN, tmp_path_factory.mktemp("redis"), CALM) as server:
         yield server
 
 

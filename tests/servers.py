@@ -523,10 +523,18 @@ class Cluster(RedisSite):
 SITES: Mapping[str, type[RedisSite]] = {site.kind: site for site in (OneServer, SentinelTrio, Cluster)}
 
 
+CHOSEN = "chosen"
+"""The kind that `--redis` says."""
+chosen = "one"
+
+
 @contextmanager
 def start(kind: str, folder: Path, plan: Plan = Plan()) -> Iterator[RedisSite]:
-    """A site of that kind, whole when the block begins; its processes are ended after it."""
-    site = SITES[kind](folder, plan)
+    """A site of that kind (`CHOSEN`: of the one that this run is on), whole when the block begins.
+
+    Its processes are ended after the block.
+    """
+    site = SITES[chosen if kind == CHOSEN else kind](folder, plan)
     try:
         site.start()
         yield site

@@ -18,8 +18,9 @@ from typing import Any
 
 from bus.clock import SystemClock
 from gateway.mint import mint
+from tests.servers import CHOSEN, Plan, RedisSite, start
 from tests.tocsin_system import clean_environ, command
-from tocsin.embedded import EmbeddedRedis, free_port
+from tocsin.embedded import free_port
 from tocsin.toml import to_toml
 
 SECRET = "a test secret of at least thirty-two bytes"
@@ -125,9 +126,9 @@ class Gateway(Role):
 
 @dataclass
 class System:
-    """A Redis, gateways and fan-out workers."""
+    """A Redis (of one server or more), gateways and fan-out workers."""
 
-    redis: EmbeddedRedis
+    redis: RedisSite
     gateways: list[Gateway] = field(default_factory=list)
     workers: list[Role] = field(default_factory=list)
 
@@ -156,21 +157,23 @@ def system(
     *,
     gateways: int = 1,
     workers: int = 1,
+    site: str = CHOSEN,
     redis: Mapping[str, str] | None = None,
+    dead_after: float = 1.0,
     namespaces: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[System]:
-    """A system that is ready when the block begins. `settings` go to every role, `redis` to the server.
+    """A system that is ready when the block begins. `settings` go to every role.
 
-    At the end every process is ended, and none may have failed in a way that it did not expect.
+    `site` is the form of its Redis (default: the one of this run), `redis` are settings of its servers; one that
+    is silent for `dead_after` seconds is replaced. At the end every process is ended, and none may have failed in a way
+    that it did not expect.
     """
     config = folder / "tocsin.toml"
     keys = {"shop": {"sha256": sha256(KEY.encode()).hexdigest(), "scopes": ["events"]}}
     config.write_text(to_toml({"namespaces": {"room": OPEN, **(namespaces or {})}, "gateway": {"api_keys": keys}}))
     with ExitStack() as stack:
-        server = EmbeddedRedis(folder / "redis", port=free_port(), options=redis)
-        server.start()
-        stack.callback(server.stop)
+        server = stack.enter_context(start(site, folder / "redis", Plan(options=redis or {}, dead_after=dead_after)))
         environ = {f"TOCSIN_{name.upper()}": str(value) for name, value in settings.items()}
         environ |= {"TOCSIN_CONFIG": str(config), "TOCSIN_REDIS_URL": server.url, "TOCSIN_TOKEN_SECRET": SECRET}
         made = System(server)

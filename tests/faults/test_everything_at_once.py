@@ -57,7 +57,7 @@ class Mischief:
     async def kill_redis(self) -> None:
         await asyncio.to_thread(self._made.redis.kill)
         await asyncio.sleep(self._chance.uniform(0, 1))
-        await asyncio.to_thread(self._made.redis.start)
+        await asyncio.to_thread(self._made.redis.restart)
 
     async def _restart(self, *roles: Role) -> None:
         for role in roles:

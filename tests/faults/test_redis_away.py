@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +10,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from redis import Redis
 
 from tests.faults.crowd import INBOX, Person, coming, eventually, gathered
 from tests.faults.producers import Poster, Producer, behind, complaints, posting
@@ -81,13 +78,13 @@ async def scene(made: System) -> AsyncIterator[Scene]:
 async def test_a_redis_that_hangs_or_is_killed(tmp_path: Path) -> None:
     with system(tmp_path, gateways=2, redis={"appendfsync": "always"}) as made:
         async with scene(made) as playing:
-            os.kill(made.redis.pid, signal.SIGSTOP)
+            made.redis.pause()
             try:
                 await playing.refused(since=0)
                 unready = await asyncio.to_thread(made.gateways[0].status, "/readyz")
                 alive = await asyncio.to_thread(made.gateways[0].status, "/healthz")
             finally:
-                os.kill(made.redis.pid, signal.SIGCONT)
+                made.redis.resume()
             assert (unready, alive) == (503, 200)
             await playing.accepted()
             for number in range(2):
@@ -97,7 +94,7 @@ async def test_a_redis_that_hangs_or_is_killed(tmp_path: Path) -> None:
                 late = Person(f"late{number}", TOPICS, [made.gateways[0].port], Random(number))
                 async with coming(late):
                     await eventually(lambda: late.refused > 1)  # noqa: B023
-                    await asyncio.to_thread(made.redis.start)
+                    await asyncio.to_thread(made.redis.restart)
                     await playing.accepted()
                     await eventually(late.ready.is_set)
                 assert late.faults == []
@@ -105,23 +102,25 @@ async def test_a_redis_that_hangs_or_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_redis_that_is_full_or_cannot_write(tmp_path: Path) -> None:
-    # A folder in the place of the snapshot makes BGSAVE fail, and Redis refuse writes (MISCONF).
-    blocked = tmp_path / "redis" / "dump.rdb" / "in the way"
-    with system(tmp_path, gateways=2) as made, Redis.from_url(made.redis.url) as redis:
-        redis.config_set("save", "3600 1000000")
+    with system(tmp_path, gateways=2) as made:
+        made.redis.config_set("save", "3600 1000000")
         async with scene(made) as playing:
-            redis.config_set("maxmemory", "1mb")
+            made.redis.config_set("maxmemory", "1mb")
             await playing.refused(since=3)
-            redis.config_set("maxmemory", "0")
+            made.redis.config_set("maxmemory", "0")
             await playing.accepted()
             before = max(poster.statuses[503] for poster in playing.posters)
-            blocked.mkdir(parents=True)
-            redis.bgsave()
+            masters = made.redis.masters()
+            for master in masters:
+                # A folder in the place of the snapshot makes BGSAVE fail, and Redis refuse writes (MISCONF).
+                (master.folder / "dump.rdb" / "in the way").mkdir(parents=True)
+                master.redis.bgsave()
             await playing.refused(since=before + 3)
-            assert redis.info("persistence")["rdb_last_bgsave_status"] == "err"
-            blocked.rmdir()
-            blocked.parent.rmdir()
-            redis.bgsave()
+            assert {master.redis.info("persistence")["rdb_last_bgsave_status"] for master in masters} == {"err"}
+            for master in masters:
+                (master.folder / "dump.rdb" / "in the way").rmdir()
+                (master.folder / "dump.rdb").rmdir()
+                master.redis.bgsave()
             await playing.accepted()
 
 
@@ -139,7 +138,7 @@ async def test_a_redis_that_comes_back_empty(tmp_path: Path) -> None:
             await eventually(lambda: not behind([producer], people))
             epochs = {(person, channel): place.epoch for person in people for channel, place in person.places.items()}
             await asyncio.to_thread(made.redis.kill)
-            await asyncio.to_thread(made.redis.start)
+            await asyncio.to_thread(made.redis.restart)
             await asyncio.to_thread(gateway.until_ready)
             await eventually(
                 lambda: all(person.places[channel].epoch != epoch for (person, channel), epoch in epochs.items())
