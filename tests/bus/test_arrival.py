@@ -14,6 +14,7 @@ from bus.clock import SystemClock
 from bus.errors import BusDown, BusError, Refused
 from bus.keys import Keys
 from bus.pipe import Arg, Asks, Pipe, Server
+from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
 
@@ -57,7 +58,7 @@ async def test_it_comes_before_any_other_command_and_on_every_connection(tmp_pat
             assert len({server.run_id for server in arrived}) == 2
 
 
-async def test_one_that_fails_costs_the_connection_and_is_tried_again(redis_server: EmbeddedRedis) -> None:
+async def test_one_that_fails_costs_the_connection_and_is_tried_again(redis_server: RedisSite) -> None:
     failures: list[BusError] = [Refused("OOM no room"), BusDown("away")]
 
     async def arrival(asks: Asks, server: Server, slots: Container[int]) -> None:
@@ -72,7 +73,7 @@ async def test_one_that_fails_costs_the_connection_and_is_tried_again(redis_serv
         assert await pipe.ask("PING") == b"PONG"
 
 
-async def test_what_it_asks_on_a_connection_that_is_over_fails(redis_server: EmbeddedRedis) -> None:
+async def test_what_it_asks_on_a_connection_that_is_over_fails(redis_server: RedisSite) -> None:
     kept: list[Asks] = []
 
     async def arrival(asks: Asks, server: Server, slots: Container[int]) -> None:

@@ -19,7 +19,7 @@ from bus.pipe import Pipe
 from bus.policy import RetryPolicy
 from bus.queue import KEPT_BYTES, KEPT_FIELDS, Entry, Queue, kept
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 P = 0
 QUICK = RetryPolicy(delays=(0.001, 0.001, 0.001), outage=0.001)
@@ -103,7 +103,7 @@ class Room:
 
 
 @pytest_asyncio.fixture
-async def room(redis_server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Room]:
+async def room(redis_server: RedisSite, keys: Keys) -> AsyncIterator[Room]:
     async with open_pipe(redis_server.url) as pipe:
         lease = (await Leases(pipe, keys, "w", 60).hold((P,)))[P]
         assert lease is not None

@@ -18,11 +18,11 @@ from bus.errors import BusDown, Refused
 from bus.keys import Keys, escape
 from bus.letters import DeadLetter, Selection
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 
 @pytest_asyncio.fixture
-async def redis(redis_server: EmbeddedRedis) -> AsyncIterator[Redis]:
+async def redis(redis_server: RedisSite) -> AsyncIterator[Redis]:
     redis = client(redis_server.url, name="test")
     yield redis
     await redis.aclose()
@@ -175,7 +175,7 @@ async def test_those_that_are_meant_are_dropped(redis: Redis, keys: Keys) -> Non
         assert [letter.name for letter in await graves.ls()] == [kept]
 
 
-async def test_they_are_reached_by_a_pipe_too(redis: Redis, redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_they_are_reached_by_a_pipe_too(redis: Redis, redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
         graves = Graveyard(pipe, keys)
         name = await bury_job(redis, keys, 1)

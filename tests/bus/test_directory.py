@@ -20,7 +20,7 @@ from bus.people.profile import BadProfile, Contacts, Profile, Webhook
 from bus.people.vault import KEY_BYTES, Unreadable, Vault
 from bus.pipe import Pipe
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 
 def key(byte: int) -> str:
@@ -60,12 +60,12 @@ class Stand:
 
 
 @asynccontextmanager
-async def standing(server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Stand]:
+async def standing(server: RedisSite, keys: Keys) -> AsyncIterator[Stand]:
     async with asyncio.timeout(20), open_pipe(server.url) as pipe:
         yield Stand(pipe, keys)
 
 
-async def test_a_profile_is_stored_sealed(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_profile_is_stored_sealed(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         directory = stand.directory
         assert await directory.get("alice") is None
@@ -78,7 +78,7 @@ async def test_a_profile_is_stored_sealed(any_server: EmbeddedRedis, keys: Keys)
             assert private not in dump
 
 
-async def test_a_person_is_found_by_address(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_person_is_found_by_address(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         directory = stand.directory
         await directory.put("alice", ALICE)
@@ -96,14 +96,14 @@ async def test_a_person_is_found_by_address(any_server: EmbeddedRedis, keys: Key
         assert b":index:" not in await stand.dump()
 
 
-async def test_an_index_that_is_ahead_of_its_profile_finds_nobody(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_an_index_that_is_ahead_of_its_profile_finds_nobody(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         await stand.directory.put("alice", Profile(name="A"))
         await stand.pipe.ask("HSET", keys.index(VAULT.index("email", "a@b.example")), "alice", "1", "ghost", "1")
         assert await stand.directory.lookup("email", "a@b.example") == ()
 
 
-async def test_two_who_change_a_profile_at_once_both_do(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_two_who_change_a_profile_at_once_both_do(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
 
         def adding(number: int) -> Callable[[Known | None], Profile]:
@@ -127,13 +127,13 @@ async def test_two_who_change_a_profile_at_once_both_do(any_server: EmbeddedRedi
         assert dump.count(b":index:") == 1
 
 
-async def test_what_is_refused_is_not_stored(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_is_refused_is_not_stored(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         assert await stand.directory.change("alice", lambda _: BadProfile(())) == BadProfile(())
         assert await stand.dump() == b""
 
 
-async def test_without_keys_nothing_private_is_stored(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_without_keys_nothing_private_is_stored(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         bare = stand.with_vault(None)
         assert not bare.has_keys
@@ -147,7 +147,7 @@ async def test_without_keys_nothing_private_is_stored(any_server: EmbeddedRedis,
         assert known.profile == Profile(name="A")
 
 
-async def test_a_contact_that_cannot_be_opened_is_told(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_contact_that_cannot_be_opened_is_told(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         await stand.directory.put("alice", ALICE)
         for other in (stand.with_vault(Vault((f"k2:{key(2)}",), key(9))), stand.with_vault(None)):
@@ -158,7 +158,7 @@ async def test_a_contact_that_cannot_be_opened_is_told(any_server: EmbeddedRedis
             assert (await other.person("alice")).unreadable == known.unreadable
 
 
-async def test_one_persons_address_cannot_be_passed_off_as_anothers(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_one_persons_address_cannot_be_passed_off_as_anothers(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         await stand.directory.put("alice", ALICE)
         await stand.directory.put("bob", Profile())
@@ -171,7 +171,7 @@ async def test_one_persons_address_cannot_be_passed_off_as_anothers(any_server: 
 
 @pytest.mark.parametrize("crash_after", range(1, 7))
 async def test_after_a_crash_anywhere_every_index_can_be_found(
-    any_server: EmbeddedRedis, keys: Keys, crash_after: int
+    any_server: RedisSite, keys: Keys, crash_after: int
 ) -> None:
     async with standing(any_server, keys) as stand:
         await stand.directory.put("alice", ALICE)
@@ -217,7 +217,7 @@ class CrashingPipe:
 # Preferences -----------------------------------------------------------------------------------------------------
 
 
-async def test_preferences_and_what_stands_beside_them(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_preferences_and_what_stands_beside_them(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         directory = stand.directory
         assert await directory.preferences("alice") == Preferences()
@@ -233,7 +233,7 @@ async def test_preferences_and_what_stands_beside_them(any_server: EmbeddedRedis
         assert await stand.pipe.ask("EXISTS", key) == 0
 
 
-async def test_two_who_change_preferences_at_once_both_do(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_two_who_change_preferences_at_once_both_do(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
 
         def turning_off(name: str) -> Callable[[Preferences], Preferences]:
@@ -245,7 +245,7 @@ async def test_two_who_change_preferences_at_once_both_do(any_server: EmbeddedRe
         assert sorted((await stand.directory.preferences("alice")).categories) == list("abcdef")
 
 
-async def test_refused_preferences_are_not_stored(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_refused_preferences_are_not_stored(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         faults = Faults((Problem("", "no"),))
         assert await stand.directory.change_preferences("alice", lambda _: faults) == faults
@@ -258,7 +258,7 @@ PHONE = Registration("fcm", "token-of-the-phone-1")
 BROWSER = Registration("webpush", "https://push.example/1", '{"p256dh":"P","auth":"A"}')
 
 
-async def test_a_device_is_stored_sealed_and_opened(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_device_is_stored_sealed_and_opened(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         device = await stand.directory.register("alice", BROWSER)
         assert isinstance(device, Device)
@@ -273,7 +273,7 @@ async def test_a_device_is_stored_sealed_and_opened(any_server: EmbeddedRedis, k
         assert isinstance(stand.with_vault(None).opened("alice", device), Unreadable)
 
 
-async def test_registering_again_renews_a_device(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_registering_again_renews_a_device(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         first = await stand.directory.register("alice", PHONE)
         assert isinstance(first, Device)
@@ -286,7 +286,7 @@ async def test_registering_again_renews_a_device(any_server: EmbeddedRedis, keys
         assert len(await stand.directory.devices("alice")) == 1
 
 
-async def test_who_registers_a_target_last_has_it(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_registers_a_target_last_has_it(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         mine = await stand.directory.register("alice", PHONE)
         yours = await stand.directory.register("bob", PHONE)
@@ -300,7 +300,7 @@ async def test_who_registers_a_target_last_has_it(any_server: EmbeddedRedis, key
         assert await stand.dump() == b""
 
 
-async def test_of_many_who_register_a_target_at_once_one_has_it(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_of_many_who_register_a_target_at_once_one_has_it(any_server: RedisSite, keys: Keys) -> None:
     users = [f"user{n}" for n in range(8)]
     async with standing(any_server, keys) as stand:
         async with asyncio.TaskGroup() as group:
@@ -312,7 +312,7 @@ async def test_of_many_who_register_a_target_at_once_one_has_it(any_server: Embe
         assert [user for user in users if user.encode() in dump] == owners
 
 
-async def test_senders_note_what_became_of_a_push(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_senders_note_what_became_of_a_push(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         directory = stand.directory
         device = await directory.register("alice", PHONE)
@@ -329,7 +329,7 @@ async def test_senders_note_what_became_of_a_push(any_server: EmbeddedRedis, key
         assert await directory.change_device("alice", "other", lambda d: d and d.failed(1.0)) is None
 
 
-async def test_who_is_gone_for_long_is_forgotten(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_is_gone_for_long_is_forgotten(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         device = await stand.directory.register("alice", PHONE)
         assert isinstance(device, Device)
@@ -342,7 +342,7 @@ async def test_who_is_gone_for_long_is_forgotten(any_server: EmbeddedRedis, keys
         assert await stand.dump() == b""
 
 
-async def test_one_person_has_so_many_devices(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_one_person_has_so_many_devices(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         for number in range(MAX_DEVICES + 2):
             stand.clock.now += 1
@@ -352,7 +352,7 @@ async def test_one_person_has_so_many_devices(any_server: EmbeddedRedis, keys: K
         assert targets == [f"token-{number:012}" for number in range(2, MAX_DEVICES + 2)]
 
 
-async def test_all_that_a_sender_needs_in_one_trip(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_all_that_a_sender_needs_in_one_trip(any_server: RedisSite, keys: Keys) -> None:
     async with standing(any_server, keys) as stand:
         nobody = await stand.directory.person("nobody", devices=True)
         assert (nobody.profile, nobody.preferences, nobody.devices) == (Profile(), Preferences(), ())

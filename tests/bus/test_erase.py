@@ -9,18 +9,18 @@ from contextlib import asynccontextmanager
 from bus.keys import Keys
 from bus.pipe import Pipe
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 REF = "1.s/1"
 
 
 @asynccontextmanager
-async def piped(server: EmbeddedRedis) -> AsyncIterator[Pipe]:
+async def piped(server: RedisSite) -> AsyncIterator[Pipe]:
     async with asyncio.timeout(20), open_pipe(server.url) as pipe:
         yield pipe
 
 
-async def test_an_event_goes_with_the_last_one_who_has_it(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_an_event_goes_with_the_last_one_who_has_it(any_server: RedisSite, keys: Keys) -> None:
     async with piped(any_server) as pipe:
         body, seen, counts = keys.body(0, REF), keys.seen(0, REF), keys.counts(0, REF)
         await pipe.ask("HSET", body, "pub", "x", "n", 2)
@@ -35,7 +35,7 @@ async def test_an_event_goes_with_the_last_one_who_has_it(any_server: EmbeddedRe
         assert await pipe.ask("EXISTS", body, seen, counts) == 0
 
 
-async def test_whom_an_event_was_given_is_known_from_inbox_and_trail_too(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_whom_an_event_was_given_is_known_from_inbox_and_trail_too(any_server: RedisSite, keys: Keys) -> None:
     async with piped(any_server) as pipe:
         body, inbox, trail = keys.body(0, REF), keys.log("@a"), keys.trail("a")
         for command in (
@@ -51,9 +51,7 @@ async def test_whom_an_event_was_given_is_known_from_inbox_and_trail_too(any_ser
         assert (await pipe.ask("XLEN", inbox), await pipe.ask("XLEN", trail)) == (0, 0)
 
 
-async def test_what_waits_for_its_time_stays_and_what_is_of_the_system_goes(
-    any_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_what_waits_for_its_time_stays_and_what_is_of_the_system_goes(any_server: RedisSite, keys: Keys) -> None:
     async with piped(any_server) as pipe:
         body = keys.body(0, REF)
         names = [body, keys.seen(0, REF), keys.counts(0, REF), keys.log("@a"), keys.trail("a")]
@@ -65,7 +63,7 @@ async def test_what_waits_for_its_time_stays_and_what_is_of_the_system_goes(
         assert await pipe.ask("EXISTS", body) == 0
 
 
-async def test_jobs_go_from_the_stream_and_from_who_has_taken_them(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_jobs_go_from_the_stream_and_from_who_has_taken_them(any_server: RedisSite, keys: Keys) -> None:
     async with piped(any_server) as pipe:
         jobs = keys.jobs(0, "push")
         for user in ("a", "b", "a", "b", "a"):
@@ -81,7 +79,7 @@ async def test_jobs_go_from_the_stream_and_from_who_has_taken_them(any_server: E
         assert await pipe.script("erase_jobs", [keys.jobs(1, "push")], ["a", "deliver", "-", 2]) == b""
 
 
-async def test_entries_go_though_somebody_works_them(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_entries_go_though_somebody_works_them(any_server: RedisSite, keys: Keys) -> None:
     async with piped(any_server) as pipe:
         stream = keys.events(0)
         entry = await pipe.ask("XADD", stream, "*", "e", "x")
@@ -94,7 +92,7 @@ async def test_entries_go_though_somebody_works_them(any_server: EmbeddedRedis, 
         assert (await pipe.ask("XPENDING", stream, "fanout"))[0] == 0
 
 
-async def test_what_is_tried_again_later_is_found_wherever_it_stands(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_is_tried_again_later_is_found_wherever_it_stands(any_server: RedisSite, keys: Keys) -> None:
     async with piped(any_server) as pipe:
         later = keys.later(0, "email")
         pack = "redis.call('ZADD', KEYS[1], ARGV[1], cmsgpack.pack({'u', ARGV[2], 'n', ARGV[1]}))"
@@ -106,7 +104,7 @@ async def test_what_is_tried_again_later_is_found_wherever_it_stands(any_server:
         assert [int(score) for score in (await pipe.ask("ZRANGE", later, 0, -1, "WITHSCORES"))[1::2]] == [0, 3, 6, 9]
 
 
-async def test_a_timer_is_changed_only_while_it_is_there(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_timer_is_changed_only_while_it_is_there(any_server: RedisSite, keys: Keys) -> None:
     async with piped(any_server) as pipe:
         timers = keys.timers(0)
         await pipe.ask("ZADD", timers, 5, "old")

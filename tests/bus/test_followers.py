@@ -13,13 +13,13 @@ from bus.keys import Keys
 from bus.people.followers import CHUNK, TOGETHER, Followers
 from bus.pipe import Pipe
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 TOPIC = "news:sport"
 
 
 @asynccontextmanager
-async def following(server: EmbeddedRedis, keys: Keys) -> AsyncIterator[tuple[Followers, Pipe]]:
+async def following(server: RedisSite, keys: Keys) -> AsyncIterator[tuple[Followers, Pipe]]:
     async with asyncio.timeout(30), open_pipe(server.url) as pipe:
         yield Followers(pipe, keys), pipe
 
@@ -36,7 +36,7 @@ async def pages(followers: Followers, limit: int) -> list[str]:
             return found
 
 
-async def test_followers_come_and_go(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_followers_come_and_go(any_server: RedisSite, keys: Keys) -> None:
     async with following(any_server, keys) as (followers, pipe):
         assert await followers.follow(TOPIC, ["alice", "bob", "alice"]) == 2
         assert await followers.follow(TOPIC, ["bob", "carol"]) == 1
@@ -55,7 +55,7 @@ async def test_followers_come_and_go(any_server: EmbeddedRedis, keys: Keys) -> N
 
 
 async def test_many_at_once_leave_time_for_others(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = [0]
 
@@ -90,7 +90,7 @@ async def left(pipe: Pipe, keys: Keys) -> AsyncIterator[bytes]:
             return
 
 
-async def test_many_at_once_and_page_by_page(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_many_at_once_and_page_by_page(any_server: RedisSite, keys: Keys) -> None:
     users = [f"user{n:05}" for n in range(12_000)]
     async with following(any_server, keys) as (followers, _):
         assert await followers.follow(TOPIC, users) == 12_000
@@ -102,12 +102,12 @@ async def test_many_at_once_and_page_by_page(any_server: EmbeddedRedis, keys: Ke
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "8:alice", "-1:alice", "٣:alice", "99999:a"])
-async def test_a_cursor_that_is_none_of_ours(any_server: EmbeddedRedis, keys: Keys, cursor: str) -> None:
+async def test_a_cursor_that_is_none_of_ours(any_server: RedisSite, keys: Keys, cursor: str) -> None:
     async with following(any_server, keys) as (followers, _):
         assert await followers.page(TOPIC, cursor, 10) is None
 
 
-async def test_who_comes_while_the_last_one_leaves_is_marked(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_comes_while_the_last_one_leaves_is_marked(any_server: RedisSite, keys: Keys) -> None:
     async with following(any_server, keys) as (followers, pipe):
         for _ in range(30):
             await followers.follow(TOPIC, ["alice"])
@@ -118,14 +118,14 @@ async def test_who_comes_while_the_last_one_leaves_is_marked(any_server: Embedde
             await followers.unfollow(TOPIC, ["bob"])
 
 
-async def test_a_refusal_of_redis_is_raised(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_refusal_of_redis_is_raised(any_server: RedisSite, keys: Keys) -> None:
     async with following(any_server, keys) as (followers, pipe):
         await pipe.ask("SET", keys.members(TOPIC, keys.partition("alice")), "text")
         with pytest.raises(Refused):
             await followers.follow(TOPIC, ["alice"])
 
 
-async def test_that_there_are_followers_outlives_all_else_of_a_topic(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_that_there_are_followers_outlives_all_else_of_a_topic(any_server: RedisSite, keys: Keys) -> None:
     async with following(any_server, keys) as (followers, pipe):
         log, meta, routes, bodies = keys.listening(TOPIC)
         join = ([log, meta, routes], ["n1", "epoch", "0", 0, 10, bodies, 60, 60])

@@ -26,7 +26,7 @@ from bus.scripts import load
 from bus.window import Window
 from tests.bus.test_consumer import Knock
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 CHANNEL = "email"
 USER = "alice:{x}"
@@ -158,7 +158,7 @@ async def lease_of(pipe: Pipe, keys: Keys, owner: str, ttl: float = 60) -> Lease
 
 
 @pytest_asyncio.fixture
-async def room(any_server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Room]:
+async def room(any_server: RedisSite, keys: Keys) -> AsyncIterator[Room]:
     async with open_pipe(any_server.url) as pipe:
         yield Room(pipe, keys, await lease_of(pipe, keys, "w"))
 
@@ -390,7 +390,7 @@ async def test_a_target_that_changed_meanwhile_stays_as_it_is(room: Room) -> Non
     assert await room.pipe.ask("HGETALL", room.keys.profile(USER)) == [b"email", b"new"]
 
 
-async def test_when_the_last_device_goes_the_trail_says_so(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_when_the_last_device_goes_the_trail_says_so(any_server: RedisSite, keys: Keys) -> None:
     async with open_pipe(any_server.url) as pipe:
         p = keys.partition(USER)
         lease = (await Leases(pipe, keys, "w", 60, "push").hold((p,)))[p]

@@ -10,10 +10,10 @@ from bus.errors import BusError
 from bus.keys import Keys
 from bus.lease import Lease, Leases
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 
-async def test_each_partition_has_one_owner_at_a_time(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_each_partition_has_one_owner_at_a_time(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
         a, b = Leases(pipe, keys, "a", 60), Leases(pipe, keys, "b", 60)
         assert await a.hold((1, 2)) == {1: Lease(1, "a", 1), 2: Lease(2, "a", 1)}
@@ -25,7 +25,7 @@ async def test_each_partition_has_one_owner_at_a_time(redis_server: EmbeddedRedi
         assert await b.hold(()) == {}
 
 
-async def test_a_lease_ends_by_itself(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_lease_ends_by_itself(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
         first = (await Leases(pipe, keys, "a", 0.02).hold((1,)))[1]
         second = None
@@ -35,7 +35,7 @@ async def test_a_lease_ends_by_itself(redis_server: EmbeddedRedis, keys: Keys) -
         assert second.fence == first.fence + 1
 
 
-async def test_an_error_is_not_a_lost_lease(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_an_error_is_not_a_lost_lease(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
         await pipe.ask("LPUSH", keys.lease(1), "x")
         with pytest.raises(BusError):

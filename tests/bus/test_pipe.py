@@ -17,6 +17,7 @@ from bus.keys import Keys
 from bus.pipe import Pipe, Reply
 from tests.bus.holding_proxy import holding_proxy
 from tests.conftest import open_pipe
+from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
 
@@ -36,7 +37,7 @@ async def down(pipe: Pipe) -> None:
         await asyncio.sleep(0)
 
 
-async def test_replies_come_in_the_order_of_the_commands(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_replies_come_in_the_order_of_the_commands(redis_server: RedisSite, keys: Keys) -> None:
     seen: list[Reply] = []
     async with piped(redis_server.url) as pipe:
         for turn in range(20):
@@ -47,14 +48,14 @@ async def test_replies_come_in_the_order_of_the_commands(redis_server: EmbeddedR
     assert seen == [b"%d" % n for n in range(1_000)]
 
 
-async def test_commands_of_a_turn_leave_in_one_write(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_commands_of_a_turn_leave_in_one_write(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), piped(url) as pipe:
         proxy.chunks.clear()
         assert await pipe.asks(("ECHO", n) for n in range(100)) == [b"%d" % n for n in range(100)]
         assert len(proxy.chunks) == 1
 
 
-async def test_a_refusal_is_an_error_with_its_code(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_refusal_is_an_error_with_its_code(redis_server: RedisSite, keys: Keys) -> None:
     key = keys.installation
     async with piped(redis_server.url) as pipe:
         await pipe.ask("SET", key, "text")
@@ -67,13 +68,13 @@ async def test_a_refusal_is_an_error_with_its_code(redis_server: EmbeddedRedis, 
         assert isinstance(bad, Refused)
 
 
-async def test_no_commands_need_no_waiting(redis_server: EmbeddedRedis) -> None:
+async def test_no_commands_need_no_waiting(redis_server: RedisSite) -> None:
     async with piped(redis_server.url) as pipe:
         assert await pipe.asks(()) == []
         assert await pipe.scripts(()) == []
 
 
-async def test_scripts_run_in_order_and_by_future(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_scripts_run_in_order_and_by_future(redis_server: RedisSite, keys: Keys) -> None:
     async with piped(redis_server.url) as pipe:
         lease, head = keys.lease(0), keys.head(0)
         first = pipe.future("lease", (lease, head), ("a", 5_000))
@@ -94,7 +95,7 @@ async def test_before_it_is_up_everything_fails_at_once() -> None:
         await pipe.wait_up(0.01)
 
 
-async def test_scripts_that_were_flushed_are_loaded_again(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_scripts_that_were_flushed_are_loaded_again(redis_server: RedisSite, keys: Keys) -> None:
     async with piped(redis_server.url) as pipe:
         await pipe.ask("SCRIPT", "FLUSH")
         with pytest.raises(BusDown):
@@ -104,7 +105,7 @@ async def test_scripts_that_were_flushed_are_loaded_again(redis_server: Embedded
         assert await pipe.script("register", (keys.workers,), (1_000,)) == []
 
 
-async def test_a_lost_connection_fails_what_is_under_way(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_lost_connection_fails_what_is_under_way(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), piped(url) as pipe:
         proxy.hold()
         under_way = [pipe.future("register", (keys.workers,), (1_000, f"w{n}")) for n in range(3)]
@@ -118,9 +119,7 @@ async def test_a_lost_connection_fails_what_is_under_way(redis_server: EmbeddedR
         assert sorted(await pipe.script("register", (keys.workers,), (1_000,))) == [b"w0", b"w1", b"w2"]
 
 
-async def test_a_late_reply_costs_the_connection_and_never_answers_another(
-    redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_a_late_reply_costs_the_connection_and_never_answers_another(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), piped(url, timeout=0.2) as pipe:
         proxy.hold()
         with pytest.raises(BusDown):
@@ -130,7 +129,7 @@ async def test_a_late_reply_costs_the_connection_and_never_answers_another(
         assert await pipe.asks(("ECHO", n) for n in range(5)) == [b"%d" % n for n in range(5)]
 
 
-async def test_who_gives_up_keeps_the_place_in_the_line(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_gives_up_keeps_the_place_in_the_line(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), piped(url) as pipe:
         proxy.hold()
         async with asyncio.TaskGroup() as group:
@@ -147,7 +146,7 @@ async def test_who_gives_up_keeps_the_place_in_the_line(redis_server: EmbeddedRe
 
 
 async def test_too_many_commands_are_refused_and_the_rest_runs(
-    redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus.pipe.pipe, "MAX_IN_FLIGHT", 3)
     async with piped(redis_server.url) as pipe:
@@ -157,7 +156,7 @@ async def test_too_many_commands_are_refused_and_the_rest_runs(
 
 
 async def test_what_the_socket_cannot_take_is_bounded(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus.pipe.line, "MAX_UNSENT", 1_000_000)
     async with holding_proxy(redis_server.port) as (proxy, url), piped(url) as pipe:
@@ -173,7 +172,7 @@ async def test_what_the_socket_cannot_take_is_bounded(
         assert await pipe.ask("PING") == b"PONG"
 
 
-async def test_a_caller_whose_callback_fails_harms_nobody_else(redis_server: EmbeddedRedis) -> None:
+async def test_a_caller_whose_callback_fails_harms_nobody_else(redis_server: RedisSite) -> None:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
     replies: list[Reply] = []
@@ -206,7 +205,7 @@ async def test_redis_may_restart(tmp_path: Path, keys: Keys) -> None:
             assert await pipe.script("register", (keys.workers,), (1_000,)) == []
 
 
-async def close_with(redis: EmbeddedRedis, password: str) -> None:
+async def close_with(redis: RedisSite, password: str) -> None:
     async with open_pipe(redis.url) as pipe:
         await pipe.ask("CONFIG", "SET", "requirepass", password)
 

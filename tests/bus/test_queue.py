@@ -8,14 +8,14 @@ from bus.keys import Keys
 from bus.lease import Leases
 from bus.queue import Queue
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 P = 3
 
 
 @pytest.mark.parametrize(("size", "least", "most"), [(10, 60, 60), (10_000, 20, 30), (60_000, 1, 10)])
 async def test_no_more_is_taken_at_a_time_than_redis_reads_quickly(
-    any_server: EmbeddedRedis, keys: Keys, size: int, least: int, most: int
+    any_server: RedisSite, keys: Keys, size: int, least: int, most: int
 ) -> None:
     async with open_pipe(any_server.url) as pipe:
         lease = (await Leases(pipe, keys, "w", 60).hold([P]))[P]
@@ -34,7 +34,7 @@ async def test_no_more_is_taken_at_a_time_than_redis_reads_quickly(
         assert one.id == added[0]
 
 
-async def test_all_of_it_comes_in_the_end(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_all_of_it_comes_in_the_end(any_server: RedisSite, keys: Keys) -> None:
     async with open_pipe(any_server.url) as pipe:
         lease = (await Leases(pipe, keys, "w", 60).hold([P]))[P]
         assert lease is not None

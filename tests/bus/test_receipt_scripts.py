@@ -17,7 +17,7 @@ from bus.pipe import Arg, Pipe
 from bus.ranges import Ranges, merge, parse, text, without
 from bus.trail import Kind, decode
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 EPOCH = "e1"
 NEVER = 10_000
@@ -62,7 +62,7 @@ class Bench:
 
 
 @pytest_asyncio.fixture
-async def bench(any_server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Bench]:
+async def bench(any_server: RedisSite, keys: Keys) -> AsyncIterator[Bench]:
     async with open_pipe(any_server.url) as pipe:
         yield Bench(pipe, keys)
 
@@ -139,7 +139,7 @@ async def test_a_persons_broken_keys_are_that_persons_own_trouble(bench: Bench) 
     assert found == [[-1, b"WRONGTYPE"], [0, 1]]
 
 
-async def test_a_full_redis_notes_nothing_and_says_so(any_server: EmbeddedRedis, bench: Bench) -> None:
+async def test_a_full_redis_notes_nothing_and_says_so(any_server: RedisSite, bench: Bench) -> None:
     await bench.inbox("ann", "s/a")
     await bench.ask("CONFIG", "SET", "maxmemory", "1mb")
     try:

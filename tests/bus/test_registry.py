@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bus.keys import Keys
 from bus.registry import Registry, owned_by, owner_of
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 MEMBERS = st.sets(st.text("abcdef0123456789-", min_size=1, max_size=12), min_size=1, max_size=6)
 
@@ -38,7 +38,7 @@ def test_with_nobody_there_is_no_owner() -> None:
     assert owned_by("a", (), 8) == frozenset()
 
 
-async def test_members_come_and_go(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_members_come_and_go(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
         a, b = Registry(pipe, keys.workers, "a", 60), Registry(pipe, keys.workers, "b", 60)
         assert await a.beat() == ("a",)

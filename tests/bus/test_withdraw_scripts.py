@@ -14,7 +14,7 @@ from bus.keys import Keys, escape
 from bus.pipe import Arg, Pipe
 from bus.trail import Kind, decode
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 REF = "4.shop/a:1"
 DAY = 86_400_000
@@ -71,7 +71,7 @@ class Bench:
 
 
 @pytest_asyncio.fixture
-async def bench(any_server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Bench]:
+async def bench(any_server: RedisSite, keys: Keys) -> AsyncIterator[Bench]:
     async with open_pipe(any_server.url) as pipe:
         yield Bench(pipe, keys)
 

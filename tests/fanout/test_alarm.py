@@ -16,7 +16,7 @@ from fanout import alarm
 from fanout.alarm import Alarm
 from tests.bus.holding_proxy import holding_proxy
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 
 class Woken:
@@ -48,7 +48,7 @@ async def listening(url: str, keys: Keys, worker: str = "w") -> AsyncIterator[tu
             task.cancel()
 
 
-async def test_a_worker_hears_the_calls_for_it(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_worker_hears_the_calls_for_it(redis_server: RedisSite, keys: Keys) -> None:
     async with open_pipe(redis_server.url) as pipe, listening(redis_server.url, keys) as (woken, _):
         rings = Alarm(pipe, keys, "another")
         rings.ring("w", 3)
@@ -59,7 +59,7 @@ async def test_a_worker_hears_the_calls_for_it(redis_server: EmbeddedRedis, keys
         assert await woken.times(3) == [3, 5, 3]
 
 
-async def test_calls_wait_for_a_worker_that_is_only_away(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_calls_wait_for_a_worker_that_is_only_away(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         open_pipe(redis_server.url) as pipe,
         holding_proxy(redis_server.port) as (proxy, url),
@@ -75,7 +75,7 @@ async def test_calls_wait_for_a_worker_that_is_only_away(redis_server: EmbeddedR
 
 
 async def test_a_wait_without_a_call_begins_anew(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alarm, "BLOCK", 1.0)
     async with open_pipe(redis_server.url) as pipe, listening(redis_server.url, keys) as (woken, _):
@@ -84,7 +84,7 @@ async def test_a_wait_without_a_call_begins_anew(
         assert await woken.times(1) == [1]
 
 
-async def test_a_refusal_is_not_asked_for_in_a_loop(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_refusal_is_not_asked_for_in_a_loop(redis_server: RedisSite, keys: Keys) -> None:
     async with open_pipe(redis_server.url) as pipe:
         await pipe.ask("SET", keys.worker_bell("w"), "not that type")
         async with listening(redis_server.url, keys) as (woken, _):

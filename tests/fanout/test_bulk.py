@@ -36,7 +36,7 @@ from fanout.stats import Stats
 from fanout.withdrawal import Withdrawal
 from tests.conftest import open_pipe
 from tests.fanout.stand import Node, running_worker, send, settings_for
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 TOPIC = "news:a"
 P = 3
@@ -111,7 +111,7 @@ class Stand:
 
 
 @pytest_asyncio.fixture
-async def pipe(redis_server: EmbeddedRedis) -> AsyncIterator[Pipe]:
+async def pipe(redis_server: RedisSite) -> AsyncIterator[Pipe]:
     async with open_pipe(redis_server.url) as pipe:
         yield pipe
 
@@ -172,7 +172,7 @@ async def test_what_is_withdrawn_or_over_reaches_nobody(stand: Stand) -> None:
 
 
 async def test_one_whose_inbox_is_broken_is_buried_alone_and_can_be_sent_again(
-    stand: Stand, redis_server: EmbeddedRedis
+    stand: Stand, redis_server: RedisSite
 ) -> None:
     users = await stand.begin(CHUNK + 5)
     keys, broken = stand.keys, users[1]
@@ -207,9 +207,7 @@ async def test_what_is_no_walk_is_refused_and_the_rest_goes_on(stand: Stand) -> 
 # A whole worker --------------------------------------------------------------------------------------------------
 
 
-async def test_a_person_reached_in_several_ways_gets_it_once(
-    pipe: Pipe, keys: Keys, redis_server: EmbeddedRedis
-) -> None:
+async def test_a_person_reached_in_several_ways_gets_it_once(pipe: Pipe, keys: Keys, redis_server: RedisSite) -> None:
     async with asyncio.timeout(20):
         followers = Followers(pipe, keys)
         users = [f"user{n}" for n in range(40)]
@@ -227,7 +225,7 @@ async def test_a_person_reached_in_several_ways_gets_it_once(
         assert b"duplicate" in {flat[flat.index(b"r") + 1] for _, flat in again}
 
 
-async def test_where_nobody_follows_nothing_is_walked(pipe: Pipe, keys: Keys, redis_server: EmbeddedRedis) -> None:
+async def test_where_nobody_follows_nothing_is_walked(pipe: Pipe, keys: Keys, redis_server: RedisSite) -> None:
     async with asyncio.timeout(20):
         (follower,) = people(keys, 1)
         await Followers(pipe, keys).follow(TOPIC, [follower])
@@ -252,7 +250,7 @@ async def drained(pipe: Pipe, keys: Keys) -> bool:
 
 
 async def test_a_large_topic_does_not_delay_an_event_for_one_person(
-    pipe: Pipe, keys: Keys, redis_server: EmbeddedRedis
+    pipe: Pipe, keys: Keys, redis_server: RedisSite
 ) -> None:
     async with asyncio.timeout(40):
         users = people(keys, 5_001)
@@ -272,7 +270,7 @@ async def test_a_large_topic_does_not_delay_an_event_for_one_person(
         assert await pipe.ask("HLEN", seen) == len(crowd)
 
 
-async def test_a_walk_is_ended_by_the_next_worker(pipe: Pipe, keys: Keys, redis_server: EmbeddedRedis) -> None:
+async def test_a_walk_is_ended_by_the_next_worker(pipe: Pipe, keys: Keys, redis_server: RedisSite) -> None:
     async with asyncio.timeout(40):
         users = people(keys, 2_000)
         await Followers(pipe, keys).follow(TOPIC, users)

@@ -24,13 +24,14 @@ from fanout.deliver.providers import MAKERS, providers
 from fanout.deliver.settings import CHANNELS, KINDS, DeliverSettings, load
 from fanout.deliver.stats import ChannelStats, DeliverStats
 from tests.fanout.office import Scripted, Town, town, until
-from tocsin.embedded import EmbeddedRedis, free_port
+from tests.servers import RedisSite
+from tocsin.embedded import free_port
 
 QUICK = {"lease_ttl": 1.0, "worker_ttl": 1.0}
 
 
 @pytest_asyncio.fixture
-async def place(redis_server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Town]:
+async def place(redis_server: RedisSite, keys: Keys) -> AsyncIterator[Town]:
     async with town(redis_server.url, keys) as made:
         yield made
 
@@ -49,7 +50,7 @@ async def leases(place: Town, channel: str = "email") -> dict[int, str]:
 
 
 async def test_two_workers_share_the_partitions_and_one_takes_over_from_the_other(
-    redis_server: EmbeddedRedis, keys: Keys
+    redis_server: RedisSite, keys: Keys
 ) -> None:
     # So many partitions that chance cannot give all of them to one.
     async with town(redis_server.url, Keys(keys.prefix, 64)) as place:

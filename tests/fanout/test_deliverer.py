@@ -35,11 +35,11 @@ from tests.fanout.office import (
     town,
     until,
 )
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 
 @pytest_asyncio.fixture
-async def place(any_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+async def place(any_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
     # Tests let time go by for what waits: it is to be noticed soon.
     monkeypatch.setattr("bus.jobs.LONGEST_WAIT", 0.05)
     async with town(any_server.url, keys) as made:

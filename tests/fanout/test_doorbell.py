@@ -16,7 +16,7 @@ from fanout import doorbell
 from fanout.doorbell import Doorbell
 from tests.bus.holding_proxy import holding_proxy
 from tests.conftest import open_pipe
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 
 @asynccontextmanager
@@ -29,7 +29,7 @@ async def hung(url: str, stream: str) -> AsyncIterator[tuple[Doorbell, Pipe]]:
         running.cancel()
 
 
-async def test_it_rings_for_what_is_there_and_for_what_comes(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_it_rings_for_what_is_there_and_for_what_comes(redis_server: RedisSite, keys: Keys) -> None:
     stream = keys.events(0)
     async with open_pipe(redis_server.url) as pipe, hung(redis_server.url, stream) as (bell, _):
         entry = (await pipe.ask("XADD", stream, "*", "e", "x")).decode()
@@ -43,7 +43,7 @@ async def test_it_rings_for_what_is_there_and_for_what_comes(redis_server: Embed
 
 
 async def test_it_goes_on_waiting_when_nothing_comes(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doorbell, "BLOCK", 0.01)
     async with (
@@ -57,7 +57,7 @@ async def test_it_goes_on_waiting_when_nothing_comes(
         await pipe.ask("XADD", keys.events(0), "*", "e", "x")
 
 
-async def test_it_can_be_rung_by_hand(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_it_can_be_rung_by_hand(redis_server: RedisSite, keys: Keys) -> None:
     async with hung(redis_server.url, keys.events(0)) as (bell, _), asyncio.TaskGroup() as group:
         bell.ring()  # nobody waits: nothing happens
         waiting = group.create_task(bell.wait("0-0"))
@@ -67,7 +67,7 @@ async def test_it_can_be_rung_by_hand(redis_server: EmbeddedRedis, keys: Keys) -
         bell.ring()
 
 
-async def test_after_an_outage_it_rings_for_what_may_have_come(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_after_an_outage_it_rings_for_what_may_have_come(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), hung(url, keys.events(0)) as (bell, line):
         async with asyncio.TaskGroup() as group:
             group.create_task(bell.wait("0-0"))
@@ -78,7 +78,7 @@ async def test_after_an_outage_it_rings_for_what_may_have_come(redis_server: Emb
         await bell.wait("0-0")
 
 
-async def test_a_refusal_is_not_asked_for_in_a_loop(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_refusal_is_not_asked_for_in_a_loop(redis_server: RedisSite, keys: Keys) -> None:
     async with open_pipe(redis_server.url) as pipe, hung(redis_server.url, keys.events(0)) as (bell, _):
         await pipe.ask("SET", keys.events(0), "x")
         began = asyncio.get_running_loop().time()

@@ -15,13 +15,13 @@ from bus.outcome import Retry
 from fanout.ladder.rungs import decode_ladder
 from fanout.plan import Current
 from tests.fanout.ladder_stand import LADDER, SOON, Ladder, ladder_on, step
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 CATEGORIES = {"codes": {"required": True}, "ads": {"off": ["live"]}, "quiet": {"ladder": [{"via": "live"}]}}
 
 
 @pytest_asyncio.fixture
-async def ladder(any_server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Ladder]:
+async def ladder(any_server: RedisSite, keys: Keys) -> AsyncIterator[Ladder]:
     async with asyncio.timeout(20), ladder_on(any_server.url, keys, **CATEGORIES) as ladder:
         ladder.publisher.nodes = ("n1",)
         yield ladder

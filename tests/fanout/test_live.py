@@ -18,7 +18,7 @@ from fanout.main import run
 from fanout.render import Templates
 from tests.conftest import open_pipe
 from tests.fanout.stand import Node, running_worker, send, settings_for
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_what_cannot_be_worded_is_shown_without_words(folder: Path, caplog: pyte
     assert "unheard" not in caplog.text
 
 
-async def test_a_worker_words_what_it_publishes(redis_server: EmbeddedRedis, keys: Keys, folder: Path) -> None:
+async def test_a_worker_words_what_it_publishes(redis_server: RedisSite, keys: Keys, folder: Path) -> None:
     settings = settings_for(redis_server.url, keys, templates=str(folder))
     async with asyncio.timeout(20), open_pipe(redis_server.url) as pipe:
         node = Node(pipe, keys)
@@ -78,6 +78,6 @@ async def test_a_worker_words_what_it_publishes(redis_server: EmbeddedRedis, key
         assert "title" not in kept
 
 
-async def test_a_folder_that_is_none_is_said_at_once(redis_server: EmbeddedRedis, keys: Keys, tmp_path: Path) -> None:
+async def test_a_folder_that_is_none_is_said_at_once(redis_server: RedisSite, keys: Keys, tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="is not a folder"):
         await run(settings_for(redis_server.url, keys, templates=str(tmp_path / "none")), asyncio.Event())

@@ -9,7 +9,8 @@ from bus.keys import Keys
 from fanout.metrics import COUNTED, read_backlog
 from tests.conftest import open_pipe
 from tests.fanout.stand import Node, running_worker, send, settings_for
-from tocsin.embedded import EmbeddedRedis, free_port
+from tests.servers import RedisSite
+from tocsin.embedded import free_port
 
 
 async def ask(port: int, request: str) -> str:
@@ -26,7 +27,7 @@ async def ask(port: int, request: str) -> str:
         return answer.decode()
 
 
-async def test_a_worker_shows_its_figures(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_worker_shows_its_figures(redis_server: RedisSite, keys: Keys) -> None:
     port = free_port()
     async with open_pipe(redis_server.url) as pipe:
         node = Node(pipe, keys)
@@ -44,7 +45,7 @@ async def test_a_worker_shows_its_figures(redis_server: EmbeddedRedis, keys: Key
                 assert not (await ask(port, nonsense)).startswith("HTTP/1.1 200")
 
 
-async def test_the_backlog_is_what_nobody_has_finished(any_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_backlog_is_what_nobody_has_finished(any_server: RedisSite, keys: Keys) -> None:
     clock = SystemClock()
     async with asyncio.timeout(20), open_pipe(any_server.url) as pipe:
         assert (await read_backlog(pipe, keys, range(8), clock)).waiting == 0

@@ -15,7 +15,7 @@ from fanout.deliver.breaker import FAILURES, RESTS
 from fanout.deliver.guard import Guard, Provider
 from fanout.deliver.stats import ChannelStats
 from tests.fanout.office import Scripted, Town, town, until
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 HOUR = 3600.0
 STEP = 30.0
@@ -45,7 +45,7 @@ async def step(place: Town, clock: Stepped, seconds: float) -> None:
     [Retry("no answer in time"), Unavailable("no connection"), Misconfigured("401"), Throttled(60.0, Scope.ENDPOINT)],
 )
 async def test_an_hour_without_the_provider(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch, failure: Outcome
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch, failure: Outcome
 ) -> None:
     monkeypatch.setattr("bus.jobs.LONGEST_WAIT", 0.02)
     down = [True]
@@ -83,7 +83,7 @@ async def test_an_hour_without_the_provider(
     assert len(told) <= 5 * JOBS, "a long wait is not told over and over"
 
 
-async def test_the_second_provider_carries_everything_meanwhile(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_second_provider_carries_everything_meanwhile(redis_server: RedisSite, keys: Keys) -> None:
     first, second = Scripted(lambda delivery: Unavailable("no connection")), Scripted()
     async with town(redis_server.url, keys) as place:
         await place.person()
@@ -97,7 +97,7 @@ async def test_the_second_provider_carries_everything_meanwhile(redis_server: Em
 
 
 async def test_however_many_wait_for_a_dead_endpoint_all_come_to_an_end(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bus.jobs.LONGEST_WAIT", 0.02)
     clock, sender = Stepped(), Scripted(lambda delivery: Retry("500"))

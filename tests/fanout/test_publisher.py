@@ -23,7 +23,7 @@ from fanout.stats import Stats
 from tests.bus.holding_proxy import holding_proxy
 from tests.conftest import open_pipe
 from tests.fanout.stand import Node
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 LATER = 4_000_000_000.0
 
@@ -42,7 +42,7 @@ def publisher(pipe: Pipe, keys: Keys) -> tuple[Publisher, Stats]:
     return Publisher(pipe, rules, FanoutSettings(), Graves(clock, 60), clock, stats, alarm.ring), stats
 
 
-async def test_an_event_does_not_overtake_one_that_failed(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_an_event_does_not_overtake_one_that_failed(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
         works, _ = publisher(pipe, keys)
         currents = events("a", "ab", "b", "c")
@@ -62,7 +62,7 @@ async def test_an_event_does_not_overtake_one_that_failed(redis_server: Embedded
             assert [b'"data":%d' % n in p for n, p in zip(order, publications, strict=True)] == [True] * len(order)
 
 
-async def test_a_connection_lost_in_a_batch_finishes_nothing(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_connection_lost_in_a_batch_finishes_nothing(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), holding_proxy(redis_server.port) as (proxy, url), open_pipe(url) as pipe:
         works, _ = publisher(pipe, keys)
         currents = events("a", "a", "b")
@@ -77,7 +77,7 @@ async def test_a_connection_lost_in_a_batch_finishes_nothing(redis_server: Embed
         assert await pipe.ask("XLEN", keys.log("news:a")) == 2
 
 
-async def test_a_nodes_broken_stream_is_not_held_against_the_event(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_nodes_broken_stream_is_not_held_against_the_event(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
         works, stats = publisher(pipe, keys)
         await Node(pipe, keys).listen("news:a")
@@ -86,7 +86,7 @@ async def test_a_nodes_broken_stream_is_not_held_against_the_event(redis_server:
         assert (stats.relayed, stats.not_relayed) == (0, 1)
 
 
-async def test_a_node_that_cannot_be_told_now_is_told_later(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_node_that_cannot_be_told_now_is_told_later(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), holding_proxy(redis_server.port) as (proxy, url), open_pipe(url) as pipe:
         works, stats = publisher(pipe, keys)
         await Node(pipe, keys).listen("news:a")
@@ -103,7 +103,7 @@ async def test_a_node_that_cannot_be_told_now_is_told_later(redis_server: Embedd
         assert stats.relayed >= 1
 
 
-async def test_epochs_differ(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_epochs_differ(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
         works, _ = publisher(pipe, keys)
         node, epochs = Node(pipe, keys), set()
@@ -115,7 +115,7 @@ async def test_epochs_differ(redis_server: EmbeddedRedis, keys: Keys) -> None:
 
 
 async def test_nobody_waits_behind_thousands(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TOGETHER", 30)
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:

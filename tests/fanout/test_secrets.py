@@ -26,7 +26,7 @@ from fanout.deliver.providers import providers
 from fanout.deliver.settings import DeliverSettings
 from tests.fanout.office import ADDRESS, BODY, HOOK, INDEX, PHONE, SEAL, TITLE, TOKEN, Town, town
 from tests.providers.scripted import listening
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 PASSWORD, AUTH_TOKEN = "mail-password-0123456789", "f" * 32
 VAPID = generate_private_key(SECP256R1())
@@ -114,7 +114,7 @@ async def everything_said(place: Town) -> str:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 429, 500])
 async def test_nothing_that_was_given_in_confidence_is_told(
-    redis_server: EmbeddedRedis, keys: Keys, caplog: pytest.LogCaptureFixture, status: int
+    redis_server: RedisSite, keys: Keys, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     caplog.set_level("DEBUG")
     async with town(redis_server.url, keys) as place, parrot(status) as origin, mail_parrot(535) as mail_port:

@@ -19,7 +19,7 @@ from bus.lease import Fenced
 from fanout.job import Kind, delivery_id, digest_id
 from fanout.ladder.due import DueDigest, DueStep
 from tests.fanout.ladder_stand import LADDER, MAIL, PUSH, SOON, Ladder, ladder_on, step
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 CATEGORIES = {
     "news": {"digest": {"email": {"window": 60, "max": 3}}},
@@ -29,7 +29,7 @@ CATEGORIES = {
 
 
 @pytest_asyncio.fixture
-async def ladder(any_server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Ladder]:
+async def ladder(any_server: RedisSite, keys: Keys) -> AsyncIterator[Ladder]:
     async with asyncio.timeout(20), ladder_on(any_server.url, keys, **CATEGORIES) as ladder:
         await ladder.reachable("alice", "d1", "d2")
         yield ladder

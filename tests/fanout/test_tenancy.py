@@ -21,6 +21,7 @@ from bus.registry import Registry, owned_by
 from fanout.tenancy import Tenancy
 from tests.conftest import open_pipe
 from tests.faults.chaos import chaos
+from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis, free_port
 
 TTL: Final = 0.8
@@ -105,7 +106,7 @@ async def until(shared: set[int], *members: Member) -> None:
         await asyncio.sleep(0.01)
 
 
-def port_of(redis: EmbeddedRedis) -> int:
+def port_of(redis: RedisSite) -> int:
     return int(redis.url.rpartition(":")[2].partition("/")[0])
 
 
@@ -115,7 +116,7 @@ def everything(keys: Keys) -> set[int]:
 
 
 async def test_who_joins_gets_their_share_and_who_stops_gives_it_back_at_once(
-    redis_server: EmbeddedRedis, keys: Keys, everything: set[int]
+    redis_server: RedisSite, keys: Keys, everything: set[int]
 ) -> None:
     now = asyncio.get_running_loop().time
     async with member(redis_server.url, keys, "a", 3.0) as first:
@@ -131,9 +132,7 @@ async def test_who_joins_gets_their_share_and_who_stops_gives_it_back_at_once(
         assert (first.stats.leases, second.stats.leases) == (len(everything), 0)
 
 
-async def test_a_lease_that_is_lost_is_taken_again(
-    redis_server: EmbeddedRedis, keys: Keys, everything: set[int]
-) -> None:
+async def test_a_lease_that_is_lost_is_taken_again(redis_server: RedisSite, keys: Keys, everything: set[int]) -> None:
     async with member(redis_server.url, keys, "a") as only, open_pipe(redis_server.url) as pipe:
         await until(everything, only)
         await pipe.ask("SET", keys.lease(3), "thief 9")  # no script would give it to them
@@ -208,6 +207,6 @@ async def test_a_redis_that_was_away_gives_everybody_time_to_come_back(
             assert (len(first.begun), len(second.begun)) == begun
 
 
-async def _alive(redis: EmbeddedRedis, keys: Keys) -> int:
+async def _alive(redis: RedisSite, keys: Keys) -> int:
     async with open_pipe(redis.url) as pipe:
         return int(await pipe.ask("ZCARD", keys.workers))

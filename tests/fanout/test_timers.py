@@ -17,7 +17,7 @@ from fanout.timers import Timers
 from tests.conftest import open_pipe
 from tests.fanout.ladder_stand import MAIL, SOON, Ladder, ladder_on, step
 from tests.fanout.stand import running_worker, settings_for
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def until_mails(ladder: Ladder, count: int) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_it_sleeps_until_the_first_is_due(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_it_sleeps_until_the_first_is_due(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
         await ladder.reachable()
         await ladder.online("alice")
@@ -47,7 +47,7 @@ async def test_it_sleeps_until_the_first_is_due(redis_server: EmbeddedRedis, key
 
 
 async def test_it_wakes_for_what_is_due_earlier(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timers, "LONGEST_WAIT", 1_000.0)
     async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
@@ -61,7 +61,7 @@ async def test_it_wakes_for_what_is_due_earlier(
                 await until_mails(ladder, number + 1)
 
 
-async def test_it_waits_for_a_redis_that_is_full(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_it_waits_for_a_redis_that_is_full(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
         await ladder.reachable()
         await ladder.publish(ladder=(MAIL,))
@@ -75,7 +75,7 @@ async def test_it_waits_for_a_redis_that_is_full(redis_server: EmbeddedRedis, ke
             await ladder.ask("CONFIG", "SET", "maxmemory", 0)
 
 
-async def test_it_ends_with_its_lease(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_it_ends_with_its_lease(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
         worked = Timers(ladder.pipe, ladder.keys, ladder.lease, ladder.steps)
         await ladder.own("another")
@@ -84,7 +84,7 @@ async def test_it_ends_with_its_lease(redis_server: EmbeddedRedis, keys: Keys) -
 
 
 async def test_what_changes_all_the_time_makes_no_busy_loop(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
         await ladder.reachable()
@@ -103,7 +103,7 @@ async def test_what_changes_all_the_time_makes_no_busy_loop(
 
 
 async def test_an_offline_person_of_anothers_partition_waits_for_nobody(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timers, "LONGEST_WAIT", 1_000.0)
     settings = settings_for(redis_server.url, keys, worker_ttl=0.8, lease_ttl=0.8)

@@ -20,6 +20,7 @@ from fanout.main import run
 from fanout.settings import FanoutSettings
 from tests.conftest import open_pipe
 from tests.fanout.stand import Node, data_of, running_worker, send, settings_for
+from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
 QUICK = {"worker_ttl": 0.8, "lease_ttl": 0.8}
@@ -32,13 +33,13 @@ async def until(true: Callable[[], Awaitable[Any]]) -> None:
 
 
 @pytest_asyncio.fixture
-async def pipe(redis_server: EmbeddedRedis) -> AsyncIterator[Pipe]:
+async def pipe(redis_server: RedisSite) -> AsyncIterator[Pipe]:
     async with open_pipe(redis_server.url) as pipe:
         yield pipe
 
 
 @pytest.fixture
-def settings(redis_server: EmbeddedRedis, keys: Keys) -> FanoutSettings:
+def settings(redis_server: RedisSite, keys: Keys) -> FanoutSettings:
     return settings_for(redis_server.url, keys)
 
 
@@ -185,7 +186,7 @@ async def test_an_event_for_later_survives_all_workers(pipe: Pipe, keys: Keys, s
 
 
 async def test_a_dead_nodes_route_goes_when_it_has_been_silent_for_long(
-    pipe: Pipe, keys: Keys, redis_server: EmbeddedRedis
+    pipe: Pipe, keys: Keys, redis_server: RedisSite
 ) -> None:
     dead, alive = Node(pipe, keys, "dead"), Node(pipe, keys)
     await dead.listen("news:a")
@@ -224,7 +225,7 @@ async def _acked(pipe: Pipe, keys: Keys, p: int) -> bool:
     return not int((await pipe.ask("XPENDING", keys.events(p), "fanout"))[0])
 
 
-async def test_workers_share_join_and_leave(pipe: Pipe, keys: Keys, redis_server: EmbeddedRedis) -> None:
+async def test_workers_share_join_and_leave(pipe: Pipe, keys: Keys, redis_server: RedisSite) -> None:
     settings = settings_for(redis_server.url, keys, **QUICK)
     node = Node(pipe, keys)
     topics = [f"news:{n}" for n in range(30)]
@@ -327,7 +328,7 @@ async def test_a_worker_stops_though_redis_is_away(keys: Keys, tmp_path: Path) -
                 pass
 
 
-async def test_another_number_of_partitions_is_refused(pipe: Pipe, keys: Keys, redis_server: EmbeddedRedis) -> None:
+async def test_another_number_of_partitions_is_refused(pipe: Pipe, keys: Keys, redis_server: RedisSite) -> None:
     await pipe.ask("HSET", keys.installation, "partitions", 9)
     with pytest.raises(Unfit, match="9 partitions"):
         await run(settings_for(redis_server.url, keys), asyncio.Event())

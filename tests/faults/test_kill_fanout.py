@@ -23,6 +23,7 @@ from tests.conftest import open_pipe
 from tests.fanout.stand import Node, data_of, send
 from tests.faults.checker import check
 from tests.faults.ledger import Accepted, Ledger, Stored
+from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
 ROOT: Final = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ TTL: Final = 1.0
 class Workers:
     """Worker processes of one installation."""
 
-    def __init__(self, redis: EmbeddedRedis, keys: Keys, folder: Path) -> None:
+    def __init__(self, redis: RedisSite, keys: Keys, folder: Path) -> None:
         self._log = folder / "workers.log"
         config = folder / "tocsin.toml"
         config.write_text("[namespaces.news]\nhistory_size = 10000\nhistory_ttl = 3600\n")
@@ -72,7 +73,7 @@ class Workers:
 
 
 @contextmanager
-def working(redis: EmbeddedRedis, keys: Keys, folder: Path, count: int) -> Iterator[Workers]:
+def working(redis: RedisSite, keys: Keys, folder: Path, count: int) -> Iterator[Workers]:
     workers = Workers(redis, keys, folder)
     try:
         for _ in range(count):

@@ -16,7 +16,7 @@ from tests.fanout.office import Scripted, Town, town, until
 from tests.fanout.stand import running_worker, send
 from tests.fanout.stand import settings_for as worker_settings
 from tests.gateway.stand import Client, running_node
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 LADDER: Final = [
     {"via": "live"},
@@ -121,7 +121,7 @@ async def live_a_day(place: Town, day: int) -> None:
 
 @pytest.mark.slow
 async def test_when_all_times_are_over_there_is_what_there_was_before(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fanout.timers.LONGEST_WAIT", 0.05)
     async with town(redis_server.url, Keys(keys.prefix, 1)) as place:

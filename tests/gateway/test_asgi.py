@@ -23,7 +23,7 @@ from gateway.node import Node
 from gateway.wire.framing import websocket_text
 from tests.gateway.stand import Producer, running_node
 from tests.gateway.streams import commands, connecting, eventually, listening
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 SERVERS = ["websockets-sansio", "wsproto"]
 
@@ -59,7 +59,7 @@ def test_joined_frames_are_taken_apart(sent: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-async def test_the_same_session(redis_server: EmbeddedRedis, keys: Keys, server: str) -> None:
+async def test_the_same_session(redis_server: RedisSite, keys: Keys, server: str) -> None:
     begin = connecting("alice", {"id": 2, "subscribe": {"channel": "news:1"}}).decode()
     async with serving(redis_server.url, keys, server) as (node, url), connect(url) as socket:
         replies = Replies(socket)
@@ -78,7 +78,7 @@ async def test_the_same_session(redis_server: EmbeddedRedis, keys: Keys, server:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-async def test_a_missed_pong_closes(redis_server: EmbeddedRedis, keys: Keys, server: str) -> None:
+async def test_a_missed_pong_closes(redis_server: RedisSite, keys: Keys, server: str) -> None:
     async with serving(redis_server.url, keys, server) as (node, url), connect(url) as socket:
         replies = Replies(socket)
         await socket.send(connecting("alice").decode())
@@ -104,7 +104,7 @@ async def test_a_missed_pong_closes(redis_server: EmbeddedRedis, keys: Keys, ser
     [("", 3501), ("{", 3501), ('{"id":1,"rpc":{}}', 3501), (b"\x08\x01", 3506), ("x" * 2_001, 1009)],
 )
 async def test_bad_messages_close_with_their_code(
-    redis_server: EmbeddedRedis, keys: Keys, server: str, said: str | bytes, code: int
+    redis_server: RedisSite, keys: Keys, server: str, said: str | bytes, code: int
 ) -> None:
     async with serving(redis_server.url, keys, server, message_bytes=2_000) as (node, url), connect(url) as socket:
         await socket.send(said)
@@ -116,9 +116,7 @@ async def test_bad_messages_close_with_their_code(
 
 
 @pytest.mark.parametrize("server", SERVERS)
-async def test_a_client_that_does_not_read_is_closed_as_slow(
-    redis_server: EmbeddedRedis, keys: Keys, server: str
-) -> None:
+async def test_a_client_that_does_not_read_is_closed_as_slow(redis_server: RedisSite, keys: Keys, server: str) -> None:
     begin = connecting("alice", {"id": 2, "subscribe": {"channel": "news:1"}}).decode()
     async with (
         serving(redis_server.url, keys, server, outbox_bytes=200_000) as (node, url),
@@ -135,7 +133,7 @@ async def test_a_client_that_does_not_read_is_closed_as_slow(
 
 
 @pytest.mark.parametrize("server", SERVERS)
-async def test_a_peer_that_waits_too_long_is_overdue(redis_server: EmbeddedRedis, keys: Keys, server: str) -> None:
+async def test_a_peer_that_waits_too_long_is_overdue(redis_server: RedisSite, keys: Keys, server: str) -> None:
     begin = connecting("alice", {"id": 2, "subscribe": {"channel": "news:1"}}).decode()
     changes = {"outbox_bytes": 50_000_000, "outbox_seconds": 0.05}
     async with (
@@ -154,9 +152,7 @@ async def test_a_peer_that_waits_too_long_is_overdue(redis_server: EmbeddedRedis
 
 
 @pytest.mark.parametrize("server", SERVERS)
-async def test_a_client_that_vanishes_leaves_nothing_behind(
-    redis_server: EmbeddedRedis, keys: Keys, server: str
-) -> None:
+async def test_a_client_that_vanishes_leaves_nothing_behind(redis_server: RedisSite, keys: Keys, server: str) -> None:
     async with serving(redis_server.url, keys, server) as (node, url):
         for abort in (False, True):
             async with connect(url) as socket:
@@ -169,7 +165,7 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("server", SERVERS)
-async def test_who_may_not_connect_is_refused(redis_server: EmbeddedRedis, keys: Keys, server: str) -> None:
+async def test_who_may_not_connect_is_refused(redis_server: RedisSite, keys: Keys, server: str) -> None:
     async with serving(redis_server.url, keys, server) as (node, url):
         with pytest.raises(InvalidStatus) as refused:
             await connect(url, origin="https://evil.example")  # type: ignore[arg-type]
@@ -182,7 +178,7 @@ async def test_who_may_not_connect_is_refused(redis_server: EmbeddedRedis, keys:
 
 
 @pytest.mark.parametrize("offered", [None, ["centrifuge-json"], ["x", "centrifuge-json"], ["x"]])
-async def test_only_our_own_subprotocol_is_accepted(redis_server: EmbeddedRedis, keys: Keys, offered: Any) -> None:
+async def test_only_our_own_subprotocol_is_accepted(redis_server: RedisSite, keys: Keys, offered: Any) -> None:
     async with (
         serving(redis_server.url, keys, SERVERS[0]) as (_, url),
         connect(url, subprotocols=offered) as socket,

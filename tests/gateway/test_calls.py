@@ -10,7 +10,7 @@ from bus.keys import Keys
 from gateway.calls import ERRORS
 from gateway.procedures import Answer, Caller, Fault, Params, Wrong, bad
 from tests.gateway.stand import Client, running_node
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 
 async def echo(caller: Caller, params: Params) -> Answer:
@@ -29,7 +29,7 @@ async def bug(caller: Caller, params: Params) -> Answer:
     raise KeyError("x")
 
 
-async def test_a_call_and_its_faults(redis_server: EmbeddedRedis, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_call_and_its_faults(redis_server: RedisSite, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
     async with running_node(redis_server.url, keys) as node:
         node.procedures.add({"echo": echo, "wrong": wrong, "busy": busy, "bug": bug})
         alice = Client(node)
@@ -61,7 +61,7 @@ async def test_a_call_and_its_faults(redis_server: EmbeddedRedis, keys: Keys, ca
         assert (await call(9, "echo"))["id"] == 9  # type: ignore[index]
 
 
-async def test_who_goes_before_the_answer_leaves_no_trace(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_goes_before_the_answer_leaves_no_trace(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         node.procedures.add({"echo": echo})
         alice = Client(node)

@@ -15,6 +15,7 @@ from gateway.api.problem import Kind, Refusal
 from gateway.emulation import Emulated, parse
 from tests.gateway.stand import Producer
 from tests.gateway.streams import Stream, cf_connect, connecting, eventually, request, say, serving
+from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
 LIMIT = 1_000
@@ -69,7 +70,7 @@ def test_nothing_that_a_client_sends_raises(body: bytes) -> None:
 # Passing it on -------------------------------------------------------------------------------------------------------
 
 
-async def test_any_node_takes_what_is_meant_for_another(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_any_node_takes_what_is_meant_for_another(redis_server: RedisSite, keys: Keys) -> None:
     """Two nodes; the stream is on one, all that the client says goes to the other."""
     async with (
         serving(redis_server.url, keys) as (node, port),
@@ -88,7 +89,7 @@ async def test_any_node_takes_what_is_meant_for_another(redis_server: EmbeddedRe
         assert other.stats.opened == 0
 
 
-async def test_both_streams_of_one_user_are_told_apart(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_both_streams_of_one_user_are_told_apart(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         serving(redis_server.url, keys) as (_, port),
         Stream.get(port, cf_connect("alice")) as one,
@@ -102,7 +103,7 @@ async def test_both_streams_of_one_user_are_told_apart(redis_server: EmbeddedRed
         assert (await two.line())["id"] == 7
 
 
-async def test_a_session_that_is_not_there_is_not_found(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_session_that_is_not_there_is_not_found(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         async with Stream.get(port, cf_connect("alice")) as stream:
             connected = (await stream.data())["connect"]
@@ -116,7 +117,7 @@ async def test_a_session_that_is_not_there_is_not_found(redis_server: EmbeddedRe
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"{}", 400), (b'{"session":"' + b"x" * 5_000 + b'"}', 413), (b"", 400)])
-async def test_a_bad_body_is_refused(redis_server: EmbeddedRedis, keys: Keys, body: bytes, status: int) -> None:
+async def test_a_bad_body_is_refused(redis_server: RedisSite, keys: Keys, body: bytes, status: int) -> None:
     async with serving(redis_server.url, keys, message_bytes=2_000) as (_, port):
         async with Stream.post(port, "/emulation", body, Content_Type="application/json") as answer:
             assert answer.status == status
@@ -125,7 +126,7 @@ async def test_a_bad_body_is_refused(redis_server: EmbeddedRedis, keys: Keys, bo
             assert answer.status == 405
 
 
-async def test_a_page_may_ask_before_it_posts(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_page_may_ask_before_it_posts(redis_server: RedisSite, keys: Keys) -> None:
     page = "https://app.example"
     asking = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "content-type"}
     async with serving(redis_server.url, keys, allowed_origins=(page,)) as (_, port):

@@ -20,6 +20,7 @@ from gateway.wire.codes import Disconnect
 from gateway.wire.eventsource import HEARTBEAT
 from tests.gateway.stand import Producer, token
 from tests.gateway.streams import Stream, eventually, request, serving
+from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
 PAGE = "https://app.example"
@@ -39,7 +40,7 @@ async def ticket_for(node: Node, user: str, ttl: float = 3600) -> str:
 # A stream ------------------------------------------------------------------------------------------------------------
 
 
-async def test_inbox_and_topics_come_with_the_place_to_resume_from(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_inbox_and_topics_come_with_the_place_to_resume_from(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         serving(redis_server.url, keys) as (node, port),
         Stream.get(port, "/sse?topics=news:a,news:b", **bearer()) as stream,
@@ -65,7 +66,7 @@ async def test_inbox_and_topics_come_with_the_place_to_resume_from(redis_server:
 
 @pytest.mark.parametrize("by_header", [True, False])
 async def test_a_client_that_comes_back_misses_nothing_and_gets_nothing_twice(
-    redis_server: EmbeddedRedis, keys: Keys, by_header: bool
+    redis_server: RedisSite, keys: Keys, by_header: bool
 ) -> None:
     """On two nodes in turn, while publishing goes on."""
     told: list[int] = []
@@ -98,7 +99,7 @@ async def test_a_client_that_comes_back_misses_nothing_and_gets_nothing_twice(
     assert len(told) == len(set(told))
 
 
-async def test_what_cannot_be_recovered_is_said(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_cannot_be_recovered_is_said(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         async with Stream.get(port, "/sse?topics=news:a", **bearer()) as stream:
             await stream.event("tocsin.ready")
@@ -115,7 +116,7 @@ async def test_what_cannot_be_recovered_is_said(redis_server: EmbeddedRedis, key
 
 
 @pytest.mark.parametrize("id", ["x", "%00", "é", "aaaaaaaa.5.e", "9" * 9_000, "a.b.c~" * 100])
-async def test_an_id_that_is_not_ours_is_no_silent_gap(redis_server: EmbeddedRedis, keys: Keys, id: str) -> None:
+async def test_an_id_that_is_not_ours_is_no_silent_gap(redis_server: RedisSite, keys: Keys, id: str) -> None:
     known = id == "aaaaaaaa.5.e"  # a place in some other topic says nothing about ours
     async with (
         serving(redis_server.url, keys) as (_, port),
@@ -125,7 +126,7 @@ async def test_an_id_that_is_not_ours_is_no_silent_gap(redis_server: EmbeddedRed
         assert [event.type for event in stream.browser.events] == ["tocsin.resync"] * (not known) + ["tocsin.ready"]
 
 
-async def test_another_users_id_recovers_nothing_of_theirs(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_another_users_id_recovers_nothing_of_theirs(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         producer = Producer(node.pipe, keys)
         await producer.notify("alice", "for alice")
@@ -139,7 +140,7 @@ async def test_another_users_id_recovers_nothing_of_theirs(redis_server: Embedde
             assert [event.type for event in stream.browser.events] == ["tocsin.resync", "tocsin.ready"]
 
 
-async def test_line_breaks_in_what_is_published_forge_nothing(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_line_breaks_in_what_is_published_forge_nothing(redis_server: RedisSite, keys: Keys) -> None:
     nasty = "a\n\nevent: x\r\rdata: y\n\nid: 9\u2028\0 \r\n:"
     async with (
         serving(redis_server.url, keys) as (node, port),
@@ -151,7 +152,7 @@ async def test_line_breaks_in_what_is_published_forge_nothing(redis_server: Embe
         assert len(stream.browser.events) == 2
 
 
-async def test_httpx_sse_reads_it(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_httpx_sse_reads_it(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port), httpx.AsyncClient(timeout=10) as client:
         url = f"http://127.0.0.1:{port}/sse"
         async with aconnect_sse(client, "GET", url, params={"topics": "news:a"}, headers=bearer()) as source:
@@ -166,7 +167,7 @@ async def test_httpx_sse_reads_it(redis_server: EmbeddedRedis, keys: Keys) -> No
             assert [event async for event in events] == []
 
 
-async def test_a_heartbeat_is_a_comment(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_heartbeat_is_a_comment(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port), Stream.get(port, "/sse", **bearer()) as stream:
         await stream.event("tocsin.ready")
         before = len(stream.body)
@@ -177,7 +178,7 @@ async def test_a_heartbeat_is_a_comment(redis_server: EmbeddedRedis, keys: Keys)
         assert node.stats.connections == 1, "nobody expects a pong"
 
 
-async def test_a_token_that_runs_out_ends_the_stream(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_token_that_runs_out_ends_the_stream(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port), Stream.get(port, "/sse", **bearer(ttl=5)) as stream:
         await stream.event("tocsin.ready")
         for later in (60, 120):
@@ -187,7 +188,7 @@ async def test_a_token_that_runs_out_ends_the_stream(redis_server: EmbeddedRedis
         assert stream.ended
 
 
-async def test_a_client_that_does_not_read_is_closed_and_resumes(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_client_that_does_not_read_is_closed_and_resumes(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys, outbox_bytes=100_000) as (node, port):
         producer, text = Producer(node.pipe, keys), "x" * 300_000
         async with Stream.get(port, "/sse", **bearer()) as slow:
@@ -207,7 +208,7 @@ async def test_a_client_that_does_not_read_is_closed_and_resumes(redis_server: E
         assert told == list(range(1, 6))
 
 
-async def test_a_client_that_goes_leaves_nothing_behind(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_client_that_goes_leaves_nothing_behind(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         for abort in (False, True):
             async with Stream.get(port, "/sse?topics=news:a", **bearer()) as stream:
@@ -221,7 +222,7 @@ async def test_a_client_that_goes_leaves_nothing_behind(redis_server: EmbeddedRe
 # Who gets none -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_ticket_is_good_once(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_ticket_is_good_once(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         ticket = await ticket_for(node, "alice")
         async with Stream.get(port, f"/sse?ticket={ticket}") as stream:
@@ -232,7 +233,7 @@ async def test_a_ticket_is_good_once(redis_server: EmbeddedRedis, keys: Keys) ->
 
 
 async def test_a_request_that_is_refused_for_another_reason_leaves_its_ticket(
-    redis_server: EmbeddedRedis, keys: Keys
+    redis_server: RedisSite, keys: Keys
 ) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         ticket = await ticket_for(node, "alice")
@@ -244,7 +245,7 @@ async def test_a_request_that_is_refused_for_another_reason_leaves_its_ticket(
             assert stream.status == 200
 
 
-async def test_without_a_good_token_there_is_no_stream(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_without_a_good_token_there_is_no_stream(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         jwt, ticket = token("alice"), await ticket_for(node, "alice")
         cases: list[tuple[str, dict[str, str]]] = [
@@ -287,7 +288,7 @@ async def test_without_a_good_token_there_is_no_stream(redis_server: EmbeddedRed
     ],
 )
 async def test_topics_are_checked_before_the_stream_begins(
-    redis_server: EmbeddedRedis, keys: Keys, query: str, status: int
+    redis_server: RedisSite, keys: Keys, query: str, status: int
 ) -> None:
     async with (
         serving(redis_server.url, keys) as (node, port),
@@ -301,7 +302,7 @@ async def test_topics_are_checked_before_the_stream_begins(
             assert node.stats.opened == 0
 
 
-async def test_a_token_may_grant_a_topic(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_token_may_grant_a_topic(redis_server: RedisSite, keys: Keys) -> None:
     headers = bearer(topics=["secret:a"])
     async with (
         serving(redis_server.url, keys) as (_, port),
@@ -310,7 +311,7 @@ async def test_a_token_may_grant_a_topic(redis_server: EmbeddedRedis, keys: Keys
         assert (await stream.data("tocsin.ready"))["topics"] == ["inbox", "secret:a"]
 
 
-async def test_a_user_has_so_many_connections(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_user_has_so_many_connections(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         serving(redis_server.url, keys, connections_per_user=1) as (node, port),
         Stream.get(port, "/sse", **bearer()) as stream,
@@ -326,7 +327,7 @@ async def test_a_user_has_so_many_connections(redis_server: EmbeddedRedis, keys:
         assert node.stats.authenticated >= 1
 
 
-async def test_pages_of_allowed_origins_alone(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_pages_of_allowed_origins_alone(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys, allowed_origins=(PAGE,)) as (_, port):
         async with Stream.get(port, "/sse", Origin=PAGE, **bearer()) as stream:
             assert stream.headers["access-control-allow-origin"] == PAGE
@@ -340,7 +341,7 @@ async def test_pages_of_allowed_origins_alone(redis_server: EmbeddedRedis, keys:
             assert "Last-Event-ID" in answer.headers["access-control-allow-headers"]
 
 
-async def test_without_redis_a_ticket_cannot_be_checked(redis_server: EmbeddedRedis, keys: Keys, tmp_path: Any) -> None:
+async def test_without_redis_a_ticket_cannot_be_checked(redis_server: RedisSite, keys: Keys, tmp_path: Any) -> None:
     with EmbeddedRedis(tmp_path) as own:
         async with serving(own.url, keys) as (node, port):
             own.kill()

@@ -26,7 +26,7 @@ from tests.bus.test_directory import Crash, CrashingPipe
 from tests.fanout.stand import running_worker, send
 from tests.gateway.everything import everything
 from tests.gateway.stand import Client, running_node
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 ZOE: Final = 'zoë {q}*: "1"/\\'
 """A name with everything in it that means something in a glob, in JSON or in a key."""
@@ -37,7 +37,7 @@ PUSH: Final = [{"via": "live"}, {"via": "push"}]
 
 
 @asynccontextmanager
-async def system(server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Node]:
+async def system(server: RedisSite, keys: Keys) -> AsyncIterator[Node]:
     given: dict[str, Any] = {"directory_keys": (f"k:{KEY}",), "directory_index_key": KEY, "categories": CATEGORIES}
     worker = FanoutSettings(
         redis_url=server.url,
@@ -132,7 +132,7 @@ def traces(found: dict[str, bytes]) -> list[str]:
     return [f"{key}: {text[:200]!r}" for key, text in told.items() if any(t.encode() in text for t in TRACES)]
 
 
-async def test_nothing_is_left(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_nothing_is_left(redis_server: RedisSite, keys: Keys) -> None:
     async with system(redis_server, keys) as node:
         zoe = await live_through_everything(node, keys)
         assert len(traces(await everything(node.pipe, keys))) > 20
@@ -164,7 +164,7 @@ async def bobs_own_is_there(node: Node, keys: Keys) -> None:
     assert await node.pipe.ask("HEXISTS", keys.meta("news:zoe"), "followed") == 0
 
 
-async def test_after_a_crash_anywhere_the_rest_is_done_by_a_repeat(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_after_a_crash_anywhere_the_rest_is_done_by_a_repeat(redis_server: RedisSite, keys: Keys) -> None:
     async with system(redis_server, keys) as node:
         await live_through_everything(node, keys)
         commands = 0
@@ -183,7 +183,7 @@ async def test_after_a_crash_anywhere_the_rest_is_done_by_a_repeat(redis_server:
         assert traces(await everything(node.pipe, keys)) == []
 
 
-async def test_somebody_nobody_knows_can_be_forgotten(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_somebody_nobody_knows_can_be_forgotten(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         before = await everything(node.pipe, keys)
         await node.forgetting.forget("nobody")
@@ -191,7 +191,7 @@ async def test_somebody_nobody_knows_can_be_forgotten(redis_server: EmbeddedRedi
         assert before.keys() >= after.keys() - {keys.node_deliveries(node.id), keys.node_sequence(node.id)}
 
 
-async def test_plain_event_streams_end_too(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_plain_event_streams_end_too(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         listener = Client(node, Wire.EVENTS)
         node.service.open_events(listener, Claims("alice", 4e9), (), {})

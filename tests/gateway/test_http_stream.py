@@ -9,12 +9,12 @@ import pytest
 from bus.keys import Keys
 from tests.gateway.stand import Producer
 from tests.gateway.streams import Stream, commands, connecting, eventually, request, say, serving
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 PATH = "/connection/http_stream"
 
 
-async def test_a_session_goes_over_lines_of_json(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_session_goes_over_lines_of_json(redis_server: RedisSite, keys: Keys) -> None:
     begin = connecting("alice", {"id": 2, "subscribe": {"channel": "news:1"}})
     async with (
         serving(redis_server.url, keys) as (node, port),
@@ -40,7 +40,7 @@ async def test_a_session_goes_over_lines_of_json(redis_server: EmbeddedRedis, ke
         assert stream.ended
 
 
-async def test_a_body_may_be_as_long_as_a_message(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_body_may_be_as_long_as_a_message(redis_server: RedisSite, keys: Keys) -> None:
     begin = connecting("alice")
     async with serving(redis_server.url, keys, message_bytes=len(begin)) as (node, port):
         async with Stream.post(port, PATH, begin) as stream:
@@ -57,7 +57,7 @@ async def test_a_body_may_be_as_long_as_a_message(redis_server: EmbeddedRedis, k
         assert node.stats.opened == 1
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_body_that_does_not_come_is_not_waited_for(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         serving(redis_server.url, keys, connect_timeout=0.2) as (node, port),
         Stream.request(port, request("POST", port, PATH, b"x" * 100)[:-50]) as answer,
@@ -67,7 +67,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(redis_server: Embedde
 
 
 async def test_a_client_that_goes_before_its_body_is_complete_is_no_error(
-    redis_server: EmbeddedRedis, keys: Keys, caplog: pytest.LogCaptureFixture
+    redis_server: RedisSite, keys: Keys, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -80,7 +80,7 @@ async def test_a_client_that_goes_before_its_body_is_complete_is_no_error(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-async def test_protobuf_is_refused(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_protobuf_is_refused(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         serving(redis_server.url, keys) as (_, port),
         Stream.post(port, PATH, b"\x08\x01", Content_Type="application/octet-stream") as answer,
@@ -90,7 +90,7 @@ async def test_protobuf_is_refused(redis_server: EmbeddedRedis, keys: Keys) -> N
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
-async def test_other_methods_are_refused(redis_server: EmbeddedRedis, keys: Keys, method: str) -> None:
+async def test_other_methods_are_refused(redis_server: RedisSite, keys: Keys, method: str) -> None:
     async with (
         serving(redis_server.url, keys) as (_, port),
         Stream.request(port, request(method, port, PATH)) as answer,
@@ -99,7 +99,7 @@ async def test_other_methods_are_refused(redis_server: EmbeddedRedis, keys: Keys
         assert answer.headers["allow"] == "POST, OPTIONS"
 
 
-async def test_what_a_client_sends_behind_its_request_means_nothing(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_a_client_sends_behind_its_request_means_nothing(redis_server: RedisSite, keys: Keys) -> None:
     behind = request("POST", 0, PATH, commands({"id": 1, "rpc": {}})) + b"\x00garbage" * 1_000
     async with (
         serving(redis_server.url, keys) as (node, port),

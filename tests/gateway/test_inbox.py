@@ -17,7 +17,7 @@ from gateway.main import application
 from gateway.node import Node
 from gateway.procedures import Caller, Fault, Wrong
 from tests.gateway.stand import Client, Producer, running_node, token
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 ALICE = Caller("alice")
 
@@ -70,7 +70,7 @@ async def acked(node: Node) -> Ranges:
 # Pages -----------------------------------------------------------------------------------------------------------
 
 
-async def test_pages_newest_first(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_pages_newest_first(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         await filled(node, 5)
         page = await call(node, "inbox.list", limit=2)
@@ -93,7 +93,7 @@ async def test_pages_newest_first(redis_server: EmbeddedRedis, keys: Keys) -> No
         assert await offsets(node, before=1) == []
 
 
-async def test_who_never_got_anything_has_an_empty_inbox(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_never_got_anything_has_an_empty_inbox(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         page = await call(node, "inbox.list")
         assert (page["items"], page["offset"], page["unread"], page["more"]) == ([], 0, 0, False)
@@ -105,7 +105,7 @@ async def test_who_never_got_anything_has_an_empty_inbox(redis_server: EmbeddedR
 
 
 async def test_a_page_of_long_notifications_is_short(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox_module, "PAGE_BYTES", 5_000)
     monkeypatch.setattr(inbox_module, "LOOK", 2)
@@ -124,7 +124,7 @@ async def test_a_page_of_long_notifications_is_short(
         assert all(len(found) < 5 for found in seen)
 
 
-async def test_states_and_state_publications(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_states_and_state_publications(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         await filled(node, 6)
         await call(node, "read", offsets=[2, 5])
@@ -146,7 +146,7 @@ async def test_states_and_state_publications(redis_server: EmbeddedRedis, keys: 
 
 @pytest.mark.parametrize("state", ["current", "unread", "archived"])
 async def test_a_page_is_filled_however_much_lies_between(
-    redis_server: EmbeddedRedis, keys: Keys, state: str, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox_module, "LOOK", 3)
     async with running_node(redis_server.url, keys) as node:
@@ -166,7 +166,7 @@ async def test_a_page_is_filled_however_much_lies_between(
 # Marks -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_mark_on_one_device_reaches_all_on_every_node(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_mark_on_one_device_reaches_all_on_every_node(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as one, running_node(redis_server.url, keys) as two:
         page, phone, other = Client(one), Client(two), Client(two)
         await page.connect("alice")
@@ -185,7 +185,7 @@ async def test_a_mark_on_one_device_reaches_all_on_every_node(redis_server: Embe
         assert await one.pipe.ask("XLEN", keys.log("@alice")) == 3
 
 
-async def test_a_mark_is_recovered_like_any_publication(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_mark_is_recovered_like_any_publication(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         phone = Client(node)
         inbox = (await phone.connect("alice"))["connect"]["subs"]["inbox"]
@@ -202,7 +202,7 @@ async def test_a_mark_is_recovered_like_any_publication(redis_server: EmbeddedRe
         assert set(told) == {"id", "type", "data", "created_at"}
 
 
-async def test_each_mark_its_trail_and_its_count(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_each_mark_its_trail_and_its_count(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         await filled(node, 3)
         for name, numbers in (
@@ -225,7 +225,7 @@ async def test_each_mark_its_trail_and_its_count(redis_server: EmbeddedRedis, ke
 
 
 async def test_ids_offsets_that_are_not_there_and_state_publications_change_nothing(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox_module, "LOOK", 2)
     async with running_node(redis_server.url, keys) as node:
@@ -240,7 +240,7 @@ async def test_ids_offsets_that_are_not_there_and_state_publications_change_noth
 
 
 async def test_all_up_to_the_newest_however_many(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox_module, "AT_ONCE", 2)
     async with running_node(redis_server.url, keys) as node:
@@ -254,7 +254,7 @@ async def test_all_up_to_the_newest_however_many(
         assert [state["archived"] for state in states(page)[3:]] == [[6, 5], [4]]
 
 
-async def test_seen_is_the_newest_notification_and_never_goes_back(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_seen_is_the_newest_notification_and_never_goes_back(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         page = Client(node)
         await page.connect("alice")
@@ -271,7 +271,7 @@ async def test_seen_is_the_newest_notification_and_never_goes_back(redis_server:
         assert await call(node, "inbox.count") == {"unread": 2, "unseen": 0, "total": 3}
 
 
-async def test_what_the_inbox_no_longer_holds_is_not_unread(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_the_inbox_no_longer_holds_is_not_unread(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         await filled(node, 4)
         await node.pipe.ask("XTRIM", keys.log("@alice"), "MAXLEN", 3)
@@ -285,7 +285,7 @@ async def test_what_the_inbox_no_longer_holds_is_not_unread(redis_server: Embedd
         assert (await call(node, "inbox.count")) == {"unread": 0, "unseen": 0, "total": 0}
 
 
-async def test_marks_of_a_full_inbox_push_out_the_oldest(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_marks_of_a_full_inbox_push_out_the_oldest(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys, inbox_size=4) as node:
         await filled(node, 4)
         await call(node, "read", offsets=[4])
@@ -293,7 +293,7 @@ async def test_marks_of_a_full_inbox_push_out_the_oldest(redis_server: EmbeddedR
         assert (await call(node, "inbox.count"))["unread"] == 2
 
 
-async def test_a_position_that_lags_behind_its_log_is_no_hindrance(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_position_that_lags_behind_its_log_is_no_hindrance(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         await filled(node, 3)
         await node.pipe.ask("HSET", keys.meta("@alice"), "top", 2)
@@ -312,7 +312,7 @@ async def test_a_position_that_lags_behind_its_log_is_no_hindrance(redis_server:
         ("ack", {"ids": [7]}),
     ],
 )
-async def test_wrong_parameters(redis_server: EmbeddedRedis, keys: Keys, name: str, params: dict[str, Any]) -> None:
+async def test_wrong_parameters(redis_server: RedisSite, keys: Keys, name: str, params: dict[str, Any]) -> None:
     async with running_node(redis_server.url, keys) as node:
         assert (await refused(node, name, **params)).kind is Wrong.BAD_PARAMS
 
@@ -320,7 +320,7 @@ async def test_wrong_parameters(redis_server: EmbeddedRedis, keys: Keys, name: s
 # Acknowledgements by hand ----------------------------------------------------------------------------------------
 
 
-async def test_over_a_connection_only_what_it_was_given_counts(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_over_a_connection_only_what_it_was_given_counts(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer = await filled(node, 3)
         alice = Client(node)
@@ -342,7 +342,7 @@ async def test_over_a_connection_only_what_it_was_given_counts(redis_server: Emb
         assert "/epoch" in wrong["error"]["message"]
 
 
-async def test_over_http_what_is_named_and_nothing_before_it(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_over_http_what_is_named_and_nothing_before_it(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         await filled(node, 8)
         epoch = (await call(node, "inbox.list"))["epoch"]
@@ -357,7 +357,7 @@ async def test_over_http_what_is_named_and_nothing_before_it(redis_server: Embed
 
 
 async def test_of_what_is_above_the_newest_nothing_is_acknowledged(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receipts_module, "OFFSETS", 2)
     async with running_node(redis_server.url, keys) as node:
@@ -369,7 +369,7 @@ async def test_of_what_is_above_the_newest_nothing_is_acknowledged(
         assert await acked(node) == ((1, 5),)
 
 
-async def test_the_same_over_http(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_same_over_http(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         phone = Client(node)
         await phone.connect("alice")
@@ -389,7 +389,7 @@ async def test_the_same_over_http(redis_server: EmbeddedRedis, keys: Keys) -> No
         assert states(phone) == [{"read": [2], "unread_count": 2, "unseen_count": 2}]
 
 
-async def test_marks_and_notifications_at_once_leave_no_hole(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_marks_and_notifications_at_once_leave_no_hole(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         page, phone = Client(node), Client(node)
         await page.connect("alice")
@@ -411,7 +411,7 @@ async def test_marks_and_notifications_at_once_leave_no_hole(redis_server: Embed
 
 
 @pytest.mark.parametrize("how", ["read", "archive"])
-async def test_what_was_empty_for_a_while_still_goes_in_time(redis_server: EmbeddedRedis, keys: Keys, how: str) -> None:
+async def test_what_was_empty_for_a_while_still_goes_in_time(redis_server: RedisSite, keys: Keys, how: str) -> None:
     async with asyncio.timeout(20), running_node(redis_server.url, keys) as node:
         producer = await filled(node, 2)
         unread = keys.unread("alice")

@@ -7,7 +7,7 @@ import gc
 from bus.keys import Keys
 from gateway.node import Node
 from tests.gateway.stand import Client, running_node
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 ROUNDS = 300
 SLACK = 50
@@ -26,7 +26,7 @@ async def come_and_go(node: Node, rounds: int) -> None:
     node.service.watch.tick(node.clock.monotonic(), node.clock.wall() + 7200)
 
 
-async def test_clients_that_went_leave_nothing_behind(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_clients_that_went_leave_nothing_behind(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         await come_and_go(node, ROUNDS)
         gc.collect()

@@ -10,7 +10,7 @@ from gateway.node import Node
 from gateway.people import MAX_FOLLOWS
 from gateway.procedures import Caller
 from tests.gateway.stand import Client, running_node, token
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 KEYED: dict[str, Any] = {
@@ -44,7 +44,7 @@ async def alice(node: Node, user: str = "alice", **claims: Any) -> Person:
     return person
 
 
-async def test_preferences(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_preferences(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys, **KEYED) as node:
         person = await alice(node)
         found = await person.call("prefs.get")
@@ -62,7 +62,7 @@ async def test_preferences(redis_server: EmbeddedRedis, keys: Keys) -> None:
         assert (await (await alice(node, "bob")).call("prefs.get"))["preferences"] == {}
 
 
-async def test_devices(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_devices(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys, **KEYED) as node:
         person, other = await alice(node), await alice(node, "bob")
         assert await person.call("devices.key") == {"webpush": "BPUBLIC"}
@@ -79,7 +79,7 @@ async def test_devices(redis_server: EmbeddedRedis, keys: Keys) -> None:
         assert await other.call("devices.list") == {"devices": []}
 
 
-async def test_without_keys_no_device_is_stored(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_without_keys_no_device_is_stored(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         person = await alice(node)
         assert await person.call("devices.key") == {"webpush": None}
@@ -88,7 +88,7 @@ async def test_without_keys_no_device_is_stored(redis_server: EmbeddedRedis, key
         assert "devices cannot be stored here" in message
 
 
-async def test_one_follows_only_what_one_may_subscribe_to(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_one_follows_only_what_one_may_subscribe_to(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys, **KEYED) as node:
         person = await alice(node, topics=["closed:granted"])
         assert await person.call("topics.follow", topic="open:a") == {}
@@ -104,7 +104,7 @@ async def test_one_follows_only_what_one_may_subscribe_to(redis_server: Embedded
         assert await person.call("topics.list") == {"topics": ["closed:granted"]}
 
 
-async def test_one_follows_so_many_topics(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_one_follows_so_many_topics(redis_server: RedisSite, keys: Keys) -> None:
 
     async with running_node(redis_server.url, keys, **KEYED) as node:
         person = await alice(node)
@@ -114,7 +114,7 @@ async def test_one_follows_so_many_topics(redis_server: EmbeddedRedis, keys: Key
         assert await person.call("topics.follow", topic="open:1") == {}
 
 
-async def test_over_http_the_token_says_what_one_may_follow(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_over_http_the_token_says_what_one_may_follow(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys, **KEYED) as node:
 
         async def follow(topic: str, *granted: str) -> Any:

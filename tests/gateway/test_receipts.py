@@ -21,7 +21,7 @@ from gateway.wire.framing import Wire
 from tests.bus.holding_proxy import holding_proxy
 from tests.conftest import open_pipe
 from tests.gateway.stand import Client, Producer, running_node
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 PONG: dict[str, Any] = {}
 
@@ -50,7 +50,7 @@ async def told(node: Node, client: Client, user: str, count: int = 1, producer: 
     await client.until(lambda c: len(c.publications) >= before + count)
 
 
-async def test_a_pong_is_the_receipt_for_what_was_before_its_ping(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_pong_is_the_receipt_for_what_was_before_its_ping(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -66,9 +66,7 @@ async def test_a_pong_is_the_receipt_for_what_was_before_its_ping(redis_server: 
         assert alice.closed is Disconnect.BAD_REQUEST
 
 
-async def test_without_a_pong_there_is_no_receipt_however_much_is_written(
-    redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_without_a_pong_there_is_no_receipt_however_much_is_written(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -85,7 +83,7 @@ async def test_without_a_pong_there_is_no_receipt_however_much_is_written(
 
 
 async def test_a_fresh_device_acknowledges_nothing_old_and_one_that_recovers_what_it_missed(
-    redis_server: EmbeddedRedis, keys: Keys
+    redis_server: RedisSite, keys: Keys
 ) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer = Producer(node.pipe, keys, kept=100)
@@ -110,9 +108,7 @@ async def test_a_fresh_device_acknowledges_nothing_old_and_one_that_recovers_wha
         assert await noted(node, "alice", "written") == b"5"
 
 
-async def test_a_plain_event_stream_is_written_and_acknowledges_nothing(
-    redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_a_plain_event_stream_is_written_and_acknowledges_nothing(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         stream = Client(node, Wire.EVENTS)
         node.service.open_events(stream, Claims("alice", 4e9), (), {})
@@ -125,7 +121,7 @@ async def test_a_plain_event_stream_is_written_and_acknowledges_nothing(
         assert stream.closed is None
 
 
-async def test_a_topic_gives_no_receipts(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_topic_gives_no_receipts(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -136,9 +132,7 @@ async def test_a_topic_gives_no_receipts(redis_server: EmbeddedRedis, keys: Keys
         assert node.service.hub.written == {}
 
 
-async def test_a_ping_that_nobody_answers_ends_the_connection_in_its_time(
-    redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_a_ping_that_nobody_answers_ends_the_connection_in_its_time(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys, ping_interval=1.0, pong_timeout=0.3) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -153,7 +147,7 @@ async def test_a_ping_that_nobody_answers_ends_the_connection_in_its_time(
         assert await acked(node, "alice") == ()
 
 
-async def test_a_pong_of_an_emulated_client_comes_over_another_node(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_pong_of_an_emulated_client_comes_over_another_node(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as one, running_node(redis_server.url, keys) as two:
         alice = Client(one)
         await alice.connect("alice")
@@ -169,7 +163,7 @@ async def test_a_pong_of_an_emulated_client_comes_over_another_node(redis_server
 # On their way ----------------------------------------------------------------------------------------------------
 
 
-async def test_they_go_by_themselves_and_many_people_in_one_call(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_they_go_by_themselves_and_many_people_in_one_call(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), running_node(url, keys) as node:
         users = [f"u{n}" for n in range(300) if keys.partition(f"@u{n}") == 3][:20]
         clients = [Client(node) for _ in users]
@@ -189,7 +183,7 @@ async def test_they_go_by_themselves_and_many_people_in_one_call(redis_server: E
 
 
 async def test_while_redis_is_away_they_are_kept_and_said_again(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receipts, "AGAIN", 0.01)
     async with holding_proxy(redis_server.port) as (proxy, url), running_node(url, keys) as node:
@@ -212,7 +206,7 @@ async def test_while_redis_is_away_they_are_kept_and_said_again(
 
 
 async def test_so_many_are_kept_and_no_more(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receipts, "MAX_WAITING", 3)
     async with open_pipe(redis_server.url) as pipe:
@@ -225,7 +219,7 @@ async def test_so_many_are_kept_and_no_more(
         assert stats.receipts_refused == 3  # nobody of that name has an inbox
 
 
-async def test_a_log_made_anew_refuses_the_receipts_of_the_old_one(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_log_made_anew_refuses_the_receipts_of_the_old_one(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -259,7 +253,7 @@ def test_calls_are_of_about_the_same_length() -> None:
 # Last seen -------------------------------------------------------------------------------------------------------
 
 
-async def test_who_goes_was_last_seen_now(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_goes_was_last_seen_now(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice, phone = Client(node), Client(node)
         await alice.connect("alice")
@@ -273,7 +267,7 @@ async def test_who_goes_was_last_seen_now(redis_server: EmbeddedRedis, keys: Key
         assert before - 1 <= int(seen) <= SystemClock().wall() * 1000 + 1
 
 
-async def test_a_drained_node_leaves_everybody_seen_just_now(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_drained_node_leaves_everybody_seen_just_now(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         clients = [Client(node) for _ in range(5)]
         for number, client in enumerate(clients):

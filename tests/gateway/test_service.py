@@ -18,6 +18,7 @@ from gateway.watch import CLOSE_PATIENCE
 from gateway.wire.codes import Disconnect
 from gateway.wire.framing import Wire
 from tests.gateway.stand import Client, Producer, running_node, token
+from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
 
@@ -35,7 +36,7 @@ async def gone(node: Node) -> None:
 
 
 async def test_who_missed_very_much_is_told_so(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(joins, "MOST_BYTES", 3_500)
     async with running_node(redis_server.url, keys) as node:
@@ -56,7 +57,7 @@ async def test_who_missed_very_much_is_told_so(
             assert len(found.get("publications", ())) == (7 - offset if recovered else 0)
 
 
-async def test_a_notification_reaches_the_inbox_of_who_is_connected(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_notification_reaches_the_inbox_of_who_is_connected(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         reply = await alice.connect("alice")
@@ -67,9 +68,7 @@ async def test_a_notification_reaches_the_inbox_of_who_is_connected(redis_server
         assert alice.publications == [("inbox", 1, {"title": "hello"})]
 
 
-async def test_what_was_missed_comes_with_the_connect_reply_and_only_once(
-    redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_what_was_missed_comes_with_the_connect_reply_and_only_once(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer = Producer(node.pipe, keys)
         alice = Client(node)
@@ -88,7 +87,7 @@ async def test_what_was_missed_comes_with_the_connect_reply_and_only_once(
         assert node.stats.recovered == 1
 
 
-async def test_more_missed_than_kept_is_said_and_never_partly_given(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_more_missed_than_kept_is_said_and_never_partly_given(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer, alice = Producer(node.pipe, keys), Client(node)
         inbox = (await alice.connect("alice"))["connect"]["subs"]["inbox"]
@@ -104,7 +103,7 @@ async def test_more_missed_than_kept_is_said_and_never_partly_given(redis_server
         assert node.stats.unrecovered == 1
 
 
-async def test_the_position_check_finds_what_the_node_was_never_told(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_position_check_finds_what_the_node_was_never_told(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -118,7 +117,7 @@ async def test_the_position_check_finds_what_the_node_was_never_told(redis_serve
         assert node.stats.position_failures == 1
 
 
-async def test_the_position_check_catches_up_however_much_there_is(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_position_check_catches_up_however_much_there_is(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer, alice = Producer(node.pipe, keys, kept=1000), Client(node)
         await alice.connect("alice")
@@ -130,7 +129,7 @@ async def test_the_position_check_catches_up_however_much_there_is(redis_server:
         assert [data for _, _, data in alice.publications] == list(range(700))
 
 
-async def test_a_position_check_waits_for_no_topic_that_has_gone(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_position_check_waits_for_no_topic_that_has_gone(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         joins, alice, bob = node.service.joins, Client(node), Client(node)
         await alice.connect("alice")
@@ -142,7 +141,7 @@ async def test_a_position_check_waits_for_no_topic_that_has_gone(redis_server: E
         await bob.until(lambda c: c.publications)
 
 
-async def test_entries_out_of_order_reach_the_client_in_order(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_entries_out_of_order_reach_the_client_in_order(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer, alice = Producer(node.pipe, keys), Client(node)
         await alice.connect("alice")
@@ -155,7 +154,7 @@ async def test_entries_out_of_order_reach_the_client_in_order(redis_server: Embe
         assert [data for _, _, data in alice.publications] == ["a", "b"]
 
 
-async def test_a_hole_is_filled_from_history_by_itself(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_hole_is_filled_from_history_by_itself(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer, alice = Producer(node.pipe, keys), Client(node)
         await alice.connect("alice")
@@ -169,7 +168,7 @@ async def test_a_hole_is_filled_from_history_by_itself(redis_server: EmbeddedRed
 
 
 async def test_a_log_made_anew_ends_the_subscription_and_the_inbox_connection(
-    redis_server: EmbeddedRedis, keys: Keys
+    redis_server: RedisSite, keys: Keys
 ) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer = Producer(node.pipe, keys)
@@ -188,7 +187,7 @@ async def test_a_log_made_anew_ends_the_subscription_and_the_inbox_connection(
         assert bob.closed is Disconnect.INSUFFICIENT_STATE
 
 
-async def test_a_hole_in_the_nodes_own_stream_makes_every_topic_look(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_hole_in_the_nodes_own_stream_makes_every_topic_look(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer, alice = Producer(node.pipe, keys), Client(node)
         await alice.connect("alice")
@@ -203,7 +202,7 @@ async def test_a_hole_in_the_nodes_own_stream_makes_every_topic_look(redis_serve
         assert alice.publications == [("inbox", 1, "unseen")]
 
 
-async def test_a_stale_route_is_taken_back(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_stale_route_is_taken_back(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         await node.pipe.ask("HSET", keys.routes("news:a"), node.id, "1")
         await Producer(node.pipe, keys).publish("news:a", 1)
@@ -212,7 +211,7 @@ async def test_a_stale_route_is_taken_back(redis_server: EmbeddedRedis, keys: Ke
                 pass
 
 
-async def test_the_last_listener_takes_the_route_with_it(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_last_listener_takes_the_route_with_it(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -225,7 +224,7 @@ async def test_the_last_listener_takes_the_route_with_it(redis_server: EmbeddedR
         assert node.stats.authenticated == 0
 
 
-async def test_presence_join_and_leave_across_two_nodes(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_presence_join_and_leave_across_two_nodes(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as one, running_node(redis_server.url, keys) as two:
         alice, bob = Client(one), Client(two)
         await alice.connect("alice")
@@ -249,7 +248,7 @@ async def test_presence_join_and_leave_across_two_nodes(redis_server: EmbeddedRe
 
 
 async def test_presence_of_a_dead_node_expires_and_of_a_living_one_is_refreshed(
-    redis_server: EmbeddedRedis, keys: Keys
+    redis_server: RedisSite, keys: Keys
 ) -> None:
     async with running_node(redis_server.url, keys, presence_ttl=3.0) as node:
         alice = Client(node)
@@ -265,7 +264,7 @@ async def test_presence_of_a_dead_node_expires_and_of_a_living_one_is_refreshed(
         assert found["presence"]["presence"] == {}
 
 
-async def test_history_pages_both_ways_and_refuses_another_epoch(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_history_pages_both_ways_and_refuses_another_epoch(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer, alice = Producer(node.pipe, keys), Client(node)
         await alice.connect("alice")
@@ -288,7 +287,7 @@ async def test_history_pages_both_ways_and_refuses_another_epoch(redis_server: E
         assert (await page(7, limit=1, since={"offset": 2, "epoch": "other"}))["error"]["code"] == 112
 
 
-async def test_a_clients_publication_is_an_event_like_any_other(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_clients_publication_is_an_event_like_any_other(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -299,9 +298,7 @@ async def test_a_clients_publication_is_an_event_like_any_other(redis_server: Em
         assert huge["error"]["code"] == 106
 
 
-async def test_a_message_for_an_emulated_connection_finds_it_on_its_node(
-    redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_a_message_for_an_emulated_connection_finds_it_on_its_node(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as one, running_node(redis_server.url, keys) as two:
         alice = Client(one)
         reply = (await alice.connect("alice"))["connect"]
@@ -318,7 +315,7 @@ async def test_a_message_for_an_emulated_connection_finds_it_on_its_node(
                 assert not await done.get()
 
 
-async def test_who_come_at_once_count_before_they_are_in(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_come_at_once_count_before_they_are_in(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys, connections_per_user=2) as node:
         clients = [Client(node) for _ in range(5)]
         for client in clients:
@@ -328,7 +325,7 @@ async def test_who_come_at_once_count_before_they_are_in(redis_server: EmbeddedR
         assert [client.closed for client in clients] == [None, None, *[Disconnect.CONNECTION_LIMIT] * 3]
 
 
-async def test_limits_per_user_and_per_address(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_limits_per_user_and_per_address(redis_server: RedisSite, keys: Keys) -> None:
     limits = {"connections_per_user": 2, "connections_per_address": 3}
     async with running_node(redis_server.url, keys, **limits) as node:
         first, second = Client(node), Client(node)
@@ -346,7 +343,7 @@ async def test_limits_per_user_and_per_address(redis_server: EmbeddedRedis, keys
         assert node.service.admit("test")
 
 
-async def test_who_does_not_connect_in_time_is_closed(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_does_not_connect_in_time_is_closed(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys, max_unauthenticated=1) as node:
         stranger = Client(node)
         assert not node.service.admit("test")
@@ -358,7 +355,7 @@ async def test_who_does_not_connect_in_time_is_closed(redis_server: EmbeddedRedi
         assert node.service.admit("test")
 
 
-async def test_pings_are_answered_or_the_connection_ends(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_pings_are_answered_or_the_connection_ends(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         good, bad = Client(node), Client(node)
         await good.connect("alice")
@@ -373,7 +370,7 @@ async def test_pings_are_answered_or_the_connection_ends(redis_server: EmbeddedR
         assert bad.closed is Disconnect.NO_PONG
 
 
-async def test_an_expired_token_ends_the_connection_after_the_grace(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_an_expired_token_ends_the_connection_after_the_grace(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.ask({"id": 1, "connect": {"token": token("alice", ttl=20)}})
@@ -384,7 +381,7 @@ async def test_an_expired_token_ends_the_connection_after_the_grace(redis_server
         assert alice.closed is Disconnect.EXPIRED
 
 
-async def test_a_slow_connection_ends_when_its_outbox_is_too_old(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_slow_connection_ends_when_its_outbox_is_too_old(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -396,7 +393,7 @@ async def test_a_slow_connection_ends_when_its_outbox_is_too_old(redis_server: E
         assert alice.closed is Disconnect.SLOW
 
 
-async def test_a_drain_closes_everyone_and_admits_nobody(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_drain_closes_everyone_and_admits_nobody(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         clients = [Client(node) for _ in range(50)]
         for client in clients[:10]:
@@ -407,7 +404,7 @@ async def test_a_drain_closes_everyone_and_admits_nobody(redis_server: EmbeddedR
         assert not await node.ready(0.1)
 
 
-async def test_a_drain_ends_when_the_last_connection_has_gone(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_drain_ends_when_the_last_connection_has_gone(redis_server: RedisSite, keys: Keys) -> None:
     class Lingering(Client):
         def close(self, disconnect: Disconnect) -> None:
             asyncio.get_running_loop().call_later(0.3, super().close, disconnect)
@@ -419,16 +416,14 @@ async def test_a_drain_ends_when_the_last_connection_has_gone(redis_server: Embe
         assert node.stats.connections == 0
 
 
-async def test_ready_means_a_way_through_redis_and_back(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_ready_means_a_way_through_redis_and_back(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         assert await node.ready()
         await node.pipe.ask("DEL", keys.node_alive(node.id))
         assert not await node.ready(0.2)
 
 
-async def test_a_node_taken_for_dead_tells_redis_again_what_it_listens_to(
-    redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_a_node_taken_for_dead_tells_redis_again_what_it_listens_to(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -441,7 +436,7 @@ async def test_a_node_taken_for_dead_tells_redis_again_what_it_listens_to(
         assert await node.pipe.ask("EXISTS", keys.node_alive(node.id)) == 0
 
 
-async def test_a_plain_stream_hears_its_inbox_and_topics_and_resumes(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_plain_stream_hears_its_inbox_and_topics_and_resumes(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer = Producer(node.pipe, keys)
         answers: list[Any] = []
@@ -467,9 +462,7 @@ async def test_a_plain_stream_hears_its_inbox_and_topics_and_resumes(redis_serve
         assert denied.closed is Disconnect.PERMISSION_DENIED
 
 
-async def test_commands_answered_on_the_spot_are_answered_in_their_order(
-    redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_commands_answered_on_the_spot_are_answered_in_their_order(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         alice = Client(node)
         await alice.connect("alice")
@@ -479,7 +472,7 @@ async def test_commands_answered_on_the_spot_are_answered_in_their_order(
 
 @pytest.mark.slow
 async def test_redis_away_keeps_connections_and_what_was_missed_comes_after(
-    redis_server: EmbeddedRedis, keys: Keys, tmp_path: Any
+    redis_server: RedisSite, keys: Keys, tmp_path: Any
 ) -> None:
     with EmbeddedRedis(tmp_path) as own:
         async with running_node(own.url, keys) as node:

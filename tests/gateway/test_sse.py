@@ -12,12 +12,12 @@ from bus.keys import Keys
 from gateway.wire.codes import Disconnect
 from tests.gateway.stand import Producer, token
 from tests.gateway.streams import Stream, cf_connect, commands, connecting, eventually, request, say, serving
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 PAGE = "https://app.example"
 
 
-async def test_a_session_begins_in_the_query_and_goes_on_by_post(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_session_begins_in_the_query_and_goes_on_by_post(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         serving(redis_server.url, keys) as (node, port),
         Stream.get(port, cf_connect("alice", {"id": 2, "subscribe": {"channel": "news:1"}})) as stream,
@@ -32,7 +32,7 @@ async def test_a_session_begins_in_the_query_and_goes_on_by_post(redis_server: E
         assert (await stream.data())["push"]["pub"]["data"] == {"x": 1}
 
 
-async def test_the_bytes_are_those_of_the_protocol(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_bytes_are_those_of_the_protocol(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         serving(redis_server.url, keys) as (_, port),
         Stream.get(port, cf_connect("alice"), Accept="text/event-stream") as stream,
@@ -48,7 +48,7 @@ async def test_the_bytes_are_those_of_the_protocol(redis_server: EmbeddedRedis, 
         assert stream.body == b"\r\ndata: " + reply.data.encode() + b"\n\n"
 
 
-async def test_a_body_does_as_well_as_a_query(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_body_does_as_well_as_a_query(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         serving(redis_server.url, keys) as (_, port),
         Stream.post(port, "/connection/sse", connecting("alice")) as stream,
@@ -56,7 +56,7 @@ async def test_a_body_does_as_well_as_a_query(redis_server: EmbeddedRedis, keys:
         assert "client" in (await stream.data())["connect"]
 
 
-async def test_a_ping_is_answered_by_post_and_missed_when_it_is_not(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_ping_is_answered_by_post_and_missed_when_it_is_not(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port), Stream.get(port, cf_connect("alice")) as stream:
         connected = (await stream.data())["connect"]
         [session] = [c.session for topic in node.service.hub.topics.values() for c in topic.members]
@@ -73,7 +73,7 @@ async def test_a_ping_is_answered_by_post_and_missed_when_it_is_not(redis_server
         assert stream.ended
 
 
-async def test_a_drain_says_why_and_ends_the_body_in_order(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_drain_says_why_and_ends_the_body_in_order(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         async with Stream.get(port, cf_connect("alice")) as stream:
             await stream.data()
@@ -87,7 +87,7 @@ async def test_a_drain_says_why_and_ends_the_body_in_order(redis_server: Embedde
             await refused.problem()
 
 
-async def test_what_begins_wrongly_is_told_within_the_stream(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_begins_wrongly_is_told_within_the_stream(redis_server: RedisSite, keys: Keys) -> None:
     first: dict[str, Any] = {"id": 1, "subscribe": {"channel": "news:1"}}
     async with serving(redis_server.url, keys) as (_, port):
         for begin in (commands(first), b"no json", b"{}"):
@@ -100,7 +100,7 @@ async def test_what_begins_wrongly_is_told_within_the_stream(redis_server: Embed
             assert (await stream.data())["push"]["disconnect"]["code"] == 3500
 
 
-async def test_a_client_that_goes_leaves_nothing_behind(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_client_that_goes_leaves_nothing_behind(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         async with Stream.get(port, cf_connect("alice")) as stream:
             await stream.data()
@@ -113,7 +113,7 @@ async def test_a_client_that_goes_leaves_nothing_behind(redis_server: EmbeddedRe
             await eventually(lambda: node.stats.connections == 0)
 
 
-async def test_a_client_that_does_not_read_is_closed_as_slow(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_client_that_does_not_read_is_closed_as_slow(redis_server: RedisSite, keys: Keys) -> None:
     subscribe = {"id": 2, "subscribe": {"channel": "news:1"}}
     async with serving(redis_server.url, keys, outbox_bytes=100_000) as (node, port):
         reading = Stream.get(port, cf_connect("bob", subscribe))
@@ -143,7 +143,7 @@ async def test_a_client_that_does_not_read_is_closed_as_slow(redis_server: Embed
         ("/connection/sse?cf_connect=" + "x" * 2_001, 413),
     ],
 )
-async def test_a_bad_query_is_refused(redis_server: EmbeddedRedis, keys: Keys, target: str, status: int) -> None:
+async def test_a_bad_query_is_refused(redis_server: RedisSite, keys: Keys, target: str, status: int) -> None:
     async with serving(redis_server.url, keys, message_bytes=2_000) as (node, port):
         async with Stream.get(port, target) as answer:
             assert answer.status == status
@@ -152,7 +152,7 @@ async def test_a_bad_query_is_refused(redis_server: EmbeddedRedis, keys: Keys, t
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH"])
-async def test_other_methods_are_refused(redis_server: EmbeddedRedis, keys: Keys, method: str) -> None:
+async def test_other_methods_are_refused(redis_server: RedisSite, keys: Keys, method: str) -> None:
     async with (
         serving(redis_server.url, keys) as (_, port),
         Stream.request(port, request(method, port, cf_connect("alice"))) as answer,
@@ -161,7 +161,7 @@ async def test_other_methods_are_refused(redis_server: EmbeddedRedis, keys: Keys
         assert answer.headers["allow"] == "GET, POST, OPTIONS"
 
 
-async def test_http_1_0_cannot_have_a_stream(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_http_1_0_cannot_have_a_stream(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (_, port):
         old = request("GET", port, cf_connect("alice")).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
         async with Stream.request(port, old) as answer:
@@ -169,7 +169,7 @@ async def test_http_1_0_cannot_have_a_stream(redis_server: EmbeddedRedis, keys: 
             assert "proxy_http_version 1.1" in (await answer.problem())["detail"]
 
 
-async def test_pages_of_allowed_origins_alone(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_pages_of_allowed_origins_alone(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys, allowed_origins=(PAGE,)) as (_, port):
         target = cf_connect("alice")
         async with Stream.get(port, target, Origin=PAGE) as stream:
@@ -195,7 +195,7 @@ async def test_pages_of_allowed_origins_alone(redis_server: EmbeddedRedis, keys:
             assert answer.headers["access-control-allow-origin"] == PAGE
 
 
-async def test_a_missed_notification_is_recovered_in_connect(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_missed_notification_is_recovered_in_connect(redis_server: RedisSite, keys: Keys) -> None:
     async with serving(redis_server.url, keys) as (node, port):
         producer = Producer(node.pipe, keys)
         async with Stream.get(port, cf_connect("alice")) as stream:
@@ -208,7 +208,7 @@ async def test_a_missed_notification_is_recovered_in_connect(redis_server: Embed
             assert [p["data"] for p in back["publications"]] == [{"n": 1}]
 
 
-async def test_text_survives_the_way_through_the_query(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_text_survives_the_way_through_the_query(redis_server: RedisSite, keys: Keys) -> None:
     text = "Grüße, 世界 + & = % \u2028 \\n"
     publish = {"id": 3, "publish": {"channel": "room:1", "data": text}}
     begin = orjson.dumps({"id": 1, "connect": {"token": token("alice")}}) + b"\n" + orjson.dumps(publish)

@@ -17,6 +17,7 @@ import httpx
 
 from bus.clock import SystemClock
 from gateway.mint import mint
+from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis, free_port
 
 SECRET = "a test secret of at least thirty-two bytes"
@@ -99,7 +100,7 @@ class GatewayProcess(Process):
 class System:
     """All of it."""
 
-    redis: EmbeddedRedis
+    redis: RedisSite
     gateway: GatewayProcess
     other: GatewayProcess
     """A second node, for what may go to any."""

@@ -8,22 +8,22 @@ import pytest
 from redis import Redis
 
 from bus.keys import Keys
+from tests.servers import RedisSite
 from tocsin.cli import main
-from tocsin.embedded import EmbeddedRedis
 from tocsin.trouble import FAILED, USAGE
 
 BURIED = {"queue": "events", "entry": "5-0", "reason": "/type is required", "attempts": "1"}
 
 
 @pytest.fixture
-def _installation(redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+def _installation(redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_REDIS_URL", redis_server.url)
     monkeypatch.setenv("TOCSIN_PREFIX", keys.prefix)
     monkeypatch.setenv("TOCSIN_PARTITIONS", str(keys.partitions))
 
 
 @pytest.fixture
-def letter(redis_server: EmbeddedRedis, keys: Keys, _installation: None) -> str:
+def letter(redis_server: RedisSite, keys: Keys, _installation: None) -> str:
     """Name of a letter that is buried in partition 3."""
     with Redis.from_url(redis_server.url) as redis:
         fields = {**BURIED, "e": '{"title": "ä"}', "odd": b"\xff"}
@@ -42,7 +42,7 @@ def test_an_empty_list_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_ls_names_each_with_its_reason_and_without_its_content(
-    capsys: pytest.CaptureFixture[str], letter: str, redis_server: EmbeddedRedis, keys: Keys
+    capsys: pytest.CaptureFixture[str], letter: str, redis_server: RedisSite, keys: Keys
 ) -> None:
     _, out, _ = run(capsys, "ls")
     assert out.startswith(letter)
@@ -68,7 +68,7 @@ def test_drop_deletes(capsys: pytest.CaptureFixture[str], letter: str) -> None:
 
 
 def test_replay_puts_it_back_into_its_partition(
-    capsys: pytest.CaptureFixture[str], letter: str, redis_server: EmbeddedRedis, keys: Keys
+    capsys: pytest.CaptureFixture[str], letter: str, redis_server: RedisSite, keys: Keys
 ) -> None:
     assert run(capsys, "replay", letter)[1] == f"{letter} sent again\n"
     with Redis.from_url(redis_server.url) as redis:
@@ -90,7 +90,7 @@ def test_a_name_is_needed_and_must_be_there(capsys: pytest.CaptureFixture[str], 
 
 
 @pytest.fixture
-def jobs(redis_server: EmbeddedRedis, keys: Keys, _installation: None) -> list[str]:
+def jobs(redis_server: RedisSite, keys: Keys, _installation: None) -> list[str]:
     """Names of two jobs that were buried in partition 3, oldest first."""
     with Redis.from_url(redis_server.url) as redis:
         buried = {"queue": "jobs:email", "entry": "5-0", "reason": "451 try later", "attempts": "8"}
@@ -110,7 +110,7 @@ def test_ls_shows_those_that_are_meant(capsys: pytest.CaptureFixture[str], lette
 
 
 def test_a_selection_is_first_tried_and_then_sent_again(
-    capsys: pytest.CaptureFixture[str], letter: str, jobs: list[str], redis_server: EmbeddedRedis, keys: Keys
+    capsys: pytest.CaptureFixture[str], letter: str, jobs: list[str], redis_server: RedisSite, keys: Keys
 ) -> None:
     tried = run(capsys, "replay", "--channel", "email", "--dry-run")[1].splitlines()
     assert tried[-1] == "2 would be sent again"
@@ -132,7 +132,7 @@ def test_a_selection_is_dropped(capsys: pytest.CaptureFixture[str], letter: str,
 
 
 def test_what_nothing_was_kept_of_stays(
-    capsys: pytest.CaptureFixture[str], jobs: list[str], redis_server: EmbeddedRedis, keys: Keys
+    capsys: pytest.CaptureFixture[str], jobs: list[str], redis_server: RedisSite, keys: Keys
 ) -> None:
     with Redis.from_url(redis_server.url) as redis:
         redis.xadd(keys.dead(4), {**BURIED, "queue": "jobs:email"})

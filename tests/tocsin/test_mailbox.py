@@ -21,6 +21,7 @@ from gateway.settings import GatewaySettings
 from tests.conftest import open_pipe
 from tests.fanout.channels.contract import NOW, FixedClock
 from tests.fanout.channels.test_email import delivery
+from tests.servers import RedisSite
 from tocsin.devconfig import dev_file
 from tocsin.embedded import EmbeddedRedis
 from tocsin.mailbox import KEPT, Handler, listen, mail_of
@@ -45,7 +46,7 @@ async def mailbox(url: str, keys: Keys) -> AsyncIterator[tuple[Email, httpx.Asyn
             await server.wait_closed()
 
 
-async def test_a_mail_that_was_sent_is_shown(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_mail_that_was_sent_is_shown(redis_server: RedisSite, keys: Keys) -> None:
     async with mailbox(redis_server.url, keys) as (sender, client, _):
         assert (await client.get("/dev/mailbox")).json() == {"mails": []}
         sent = delivery("älice@example.org", message=Mail("Größe", "Text – hier", "<p>HTML – hier"), expires_at=None)
@@ -69,7 +70,7 @@ async def test_a_mail_that_was_sent_is_shown(redis_server: EmbeddedRedis, keys: 
         assert (await client.get("/dev/mailbox")).json() == {"mails": []}
 
 
-async def test_the_newest_are_kept_and_all_go_in_time(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_newest_are_kept_and_all_go_in_time(redis_server: RedisSite, keys: Keys) -> None:
     async with mailbox(redis_server.url, keys) as (sender, client, pipe):
         await pipe.ask("RPUSH", keys.mailbox, *(b'{"n":%d}' % n for n in range(KEPT)))
         assert await sender.send(delivery(expires_at=None)) == Done()
@@ -88,7 +89,7 @@ async def test_without_redis_the_mail_comes_again_later(keys: Keys, tmp_path_fac
             assert (await client.get("/dev/mailbox")).status_code == 503
 
 
-async def test_another_page_may_not_look(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_another_page_may_not_look(redis_server: RedisSite, keys: Keys) -> None:
     async with mailbox(redis_server.url, keys) as (_, client, _):
         for method in ("GET", "DELETE"):
             answer = await client.request(method, "/dev/mailbox", headers={"origin": "https://evil.example"})

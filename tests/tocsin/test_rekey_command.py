@@ -21,8 +21,8 @@ from bus.people.vault import vault_of
 from fanout.channels.vapid import Vapid
 from fanout.deliver.settings import load as load_deliver
 from tests.conftest import open_pipe
+from tests.servers import RedisSite
 from tocsin.cli import main
-from tocsin.embedded import EmbeddedRedis
 from tocsin.settings import load_gateway, read_checked
 from tocsin.trouble import CONFIG, UNAVAILABLE
 
@@ -41,7 +41,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class Installation:
     """A settings file with keys, and what is stored under them."""
 
-    def __init__(self, server: EmbeddedRedis, keys: Keys) -> None:
+    def __init__(self, server: RedisSite, keys: Keys) -> None:
         self._server, self.keys = server, keys
         self.made = [new_keys() for _ in range(3)]
         self.index = self.made[0]["directory_index_key"]
@@ -104,7 +104,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def installation(redis_server: EmbeddedRedis, keys: Keys) -> Installation:
+def installation(redis_server: RedisSite, keys: Keys) -> Installation:
     return Installation(redis_server, keys)
 
 

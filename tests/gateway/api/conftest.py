@@ -11,12 +11,12 @@ import pytest
 from bus.keys import Keys
 from tests.gateway.api import harness
 from tests.gateway.api.harness import Api
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 OpenApi = Callable[..., AbstractAsyncContextManager[Api]]
 
 
 @pytest.fixture
-def open_api(redis_server: EmbeddedRedis, keys: Keys) -> OpenApi:
+def open_api(redis_server: RedisSite, keys: Keys) -> OpenApi:
     """`async with open_api(setting=value, …) as api`."""
     return partial(harness.open_api, redis_server.url, keys)

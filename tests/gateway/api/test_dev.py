@@ -21,6 +21,7 @@ from gateway.api.price_feed import FeedOptions, PriceFeed, installed_steps
 from gateway.api.problem import Refusal
 from gateway.ingest import Ingest
 from gateway.settings import GatewaySettings
+from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
 SETTINGS = GatewaySettings(dev=True, token_secret="s" * 32)
@@ -29,7 +30,7 @@ LIMIT = 20.0
 
 
 @asynccontextmanager
-async def served(redis: EmbeddedRedis, keys: Keys) -> AsyncIterator[httpx.AsyncClient]:
+async def served(redis: RedisSite, keys: Keys) -> AsyncIterator[httpx.AsyncClient]:
     """The endpoints as the page sees them; everything they spawned has ended when the block has."""
     async with asyncio.timeout(LIMIT), open_pipe(redis.url) as pipe, asyncio.TaskGroup() as group:
         ingest = Ingest(pipe, keys, SystemClock())
@@ -40,13 +41,13 @@ async def served(redis: EmbeddedRedis, keys: Keys) -> AsyncIterator[httpx.AsyncC
             await client.delete("/dev/feed")
 
 
-async def entries(redis: EmbeddedRedis, keys: Keys) -> list[dict[str, Any]]:
+async def entries(redis: RedisSite, keys: Keys) -> list[dict[str, Any]]:
     async with open_pipe(redis.url) as pipe:
         streams = [await pipe.ask("XRANGE", keys.events(p), "-", "+") for p in range(keys.partitions)]
     return [json.loads(fields[fields.index(b"e") + 1]) for stream in streams for _, fields in stream]
 
 
-async def test_the_page_and_its_files_come_with_a_strict_policy(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_page_and_its_files_come_with_a_strict_policy(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         page = await client.get("/", follow_redirects=True)
         assert page.status_code == 200
@@ -63,12 +64,12 @@ async def test_the_page_and_its_files_come_with_a_strict_policy(redis_server: Em
 @pytest.mark.parametrize(
     "path", ["package.json", "node_modules/typescript/package.json", "", "demo/%2e%2e/package.json"]
 )
-async def test_what_is_no_page_is_not_served(redis_server: EmbeddedRedis, keys: Keys, path: str) -> None:
+async def test_what_is_no_page_is_not_served(redis_server: RedisSite, keys: Keys, path: str) -> None:
     async with served(redis_server, keys) as client:
         assert (await client.get(f"/web/{path}")).status_code == 404
 
 
-async def test_a_token_is_the_users_for_an_hour(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_token_is_the_users_for_an_hour(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         response = await client.get("/dev/token", params={"user": "älice"})
         assert response.headers["cache-control"] == "no-store"
@@ -79,7 +80,7 @@ async def test_a_token_is_the_users_for_an_hour(redis_server: EmbeddedRedis, key
         assert (await client.get("/dev/token")).status_code == 400
 
 
-async def test_publish_goes_through_the_one_validator(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_publish_goes_through_the_one_validator(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         accepted = await client.post("/dev/publish", json={"type": "note", "to": {"users": ["alice"]}, "title": "Hi"})
         assert accepted.status_code == 202
@@ -94,7 +95,7 @@ async def test_publish_goes_through_the_one_validator(redis_server: EmbeddedRedi
     assert [event["id"] for event in await entries(redis_server, keys)] == [accepted.json()["id"]]
 
 
-async def test_the_feed_runs_once_publishes_and_stops(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_feed_runs_once_publishes_and_stops(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         assert (await client.get("/dev/feed")).json() == {"running": False}
         options = {"interval": 0.02, "users": ["carol"]}
@@ -111,9 +112,7 @@ async def test_the_feed_runs_once_publishes_and_stops(redis_server: EmbeddedRedi
     assert all(event["to"]["users"] == ["carol"] for event in drops)
 
 
-async def test_the_feed_ends_by_itself(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_feed_ends_by_itself(redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = installed_steps()[:3]
     monkeypatch.setattr("gateway.api.price_feed.installed_steps", lambda: steps)
     async with served(redis_server, keys) as client:
@@ -123,7 +122,7 @@ async def test_the_feed_ends_by_itself(
 
 
 async def test_without_price_data_the_page_is_told_why(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.api.price_feed.find_spec", lambda name: None)
     async with served(redis_server, keys) as client:
@@ -144,9 +143,7 @@ async def test_redis_away_is_503_and_come_back(keys: Keys, tmp_path_factory: pyt
     "raw",
     [[], {"interval": 0}, {"interval": "1"}, {"interval": True}, {"drop": 101}, {"users": "alice"}, {"users": [""]}],
 )
-async def test_feed_options_outside_their_range_are_refused(
-    redis_server: EmbeddedRedis, keys: Keys, raw: object
-) -> None:
+async def test_feed_options_outside_their_range_are_refused(redis_server: RedisSite, keys: Keys, raw: object) -> None:
     assert isinstance(FeedOptions.read(raw), Refusal)
     async with served(redis_server, keys) as client:
         assert (await client.post("/dev/feed", json=raw)).status_code == 400
@@ -181,7 +178,7 @@ def test_only_our_own_page_may_ask(headers: dict[str, str], own: bool) -> None:
     assert is_own(headers, "box.internal") is own
 
 
-async def test_another_page_is_refused(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_another_page_is_refused(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         for method, path in (("GET", "/dev/token?user=a"), ("POST", "/dev/publish"), ("DELETE", "/dev/feed")):
             response = await client.request(method, path, headers={"origin": "https://evil.example"})

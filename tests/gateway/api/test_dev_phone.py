@@ -27,8 +27,8 @@ from fanout.channels.webpush import WebPush
 from gateway.api import dev_phone
 from gateway.api.dev_phone import KEPT, Phone, origin_of
 from gateway.settings import GatewaySettings
+from tests.servers import RedisSite
 from tests.system import system
-from tocsin.embedded import EmbeddedRedis
 
 SETTINGS = GatewaySettings(dev=True, token_secret="s" * 32)
 PAGE = "http://127.0.0.1:8000"
@@ -36,7 +36,7 @@ NAMES = ["alice", "a/b", "älice ☎", "x%2Fy"]
 
 
 @asynccontextmanager
-async def served(redis: EmbeddedRedis, keys: Keys) -> AsyncIterator[httpx.AsyncClient]:
+async def served(redis: RedisSite, keys: Keys) -> AsyncIterator[httpx.AsyncClient]:
     async with asyncio.timeout(20), open_pipe(redis.url) as pipe:
         app = Starlette(routes=dev_phone.routes(SETTINGS, SystemClock(), pipe, keys))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PAGE) as client:
@@ -80,7 +80,7 @@ async def items(client: httpx.AsyncClient, user: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("user", NAMES)
-async def test_everyone_has_one_phone(redis_server: EmbeddedRedis, keys: Keys, user: str) -> None:
+async def test_everyone_has_one_phone(redis_server: RedisSite, keys: Keys, user: str) -> None:
     async with served(redis_server, keys) as client:
         first, again = await client.post(path(user)), await client.post(path(user))
         assert (first.status_code, first.json()) == (201, again.json())
@@ -92,7 +92,7 @@ async def test_everyone_has_one_phone(redis_server: EmbeddedRedis, keys: Keys, u
         assert item == {"id": "e1", "tag": "t", "title": "Hello", "body": "World", "withdrawn": False}
 
 
-async def test_a_tag_is_one_item_and_a_withdrawal_marks_its_own(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_tag_is_one_item_and_a_withdrawal_marks_its_own(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         sender = Sender(client, (await client.post(path("alice"))).json())
         for said in (
@@ -114,7 +114,7 @@ async def test_a_tag_is_one_item_and_a_withdrawal_marks_its_own(redis_server: Em
         assert found[0]["data"] == {"empty": [], "n": 2**53 + 1}
 
 
-async def test_a_screen_has_an_end(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_screen_has_an_end(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         sender = Sender(client, (await client.post(path("alice"))).json())
         for n in range(KEPT + 3):
@@ -122,7 +122,7 @@ async def test_a_screen_has_an_end(redis_server: EmbeddedRedis, keys: Keys) -> N
         assert [item["title"] for item in await items(client, "alice")] == [str(n) for n in range(3, KEPT + 3)]
 
 
-async def test_what_is_no_push_is_refused(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_is_no_push_is_refused(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         sender = Sender(client, (await client.post(path("alice"))).json())
         said = {"id": "e1", "tag": "t"}
@@ -149,7 +149,7 @@ async def test_what_is_no_push_is_refused(redis_server: EmbeddedRedis, keys: Key
         assert (await client.get(path("\x07"))).status_code == 400
 
 
-async def test_no_other_page_may_ask(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_no_other_page_may_ask(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         for method in ("GET", "POST"):
             answer = await client.request(method, path("alice"), headers={"origin": "https://evil.example"})

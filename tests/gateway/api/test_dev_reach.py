@@ -21,7 +21,7 @@ from bus.keys import Keys
 from bus.people.profile import address_fault
 from gateway.api.dev_reach import address_of, parts, routes
 from gateway.settings import GatewaySettings
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 PAGE = "http://127.0.0.1:8000"
 LIMIT = 20.0
@@ -31,7 +31,7 @@ SETTINGS = GatewaySettings(dev=True, directory_keys=(f"k1:{KEY}",), directory_in
 
 @asynccontextmanager
 async def served(
-    redis: EmbeddedRedis, keys: Keys, settings: GatewaySettings = SETTINGS
+    redis: RedisSite, keys: Keys, settings: GatewaySettings = SETTINGS
 ) -> AsyncIterator[httpx.AsyncClient]:
     async with asyncio.timeout(LIMIT), open_pipe(redis.url) as pipe:
         app = Starlette(routes=routes(parts(settings, SystemClock(), pipe, keys)))
@@ -50,7 +50,7 @@ def test_addresses_are_of_one_person_each() -> None:
     assert len({address_of(name) for name in names}) == len(names)
 
 
-async def test_whoever_is_met_gets_an_address_and_keeps_it(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_whoever_is_met_gets_an_address_and_keeps_it(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         for _ in range(2):
             answer = await client.post("/dev/people/alice")
@@ -59,7 +59,7 @@ async def test_whoever_is_met_gets_an_address_and_keeps_it(redis_server: Embedde
         assert (await client.post("/dev/people/%01")).status_code == 400
 
 
-async def test_without_keys_nobody_can_have_one(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_without_keys_nobody_can_have_one(redis_server: RedisSite, keys: Keys) -> None:
     bare = replace(SETTINGS, directory_keys=(), directory_index_key="")
     async with served(redis_server, keys, bare) as client:
         answer = await client.post("/dev/people/alice")
@@ -67,7 +67,7 @@ async def test_without_keys_nobody_can_have_one(redis_server: EmbeddedRedis, key
         assert "directory_keys" in answer.json()["detail"]
 
 
-async def test_what_is_not_known_yet_was_accepted(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_is_not_known_yet_was_accepted(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         answer = await client.get("/dev/events/e1", params={"user": "alice"})
         assert answer.status_code == 200
@@ -76,7 +76,7 @@ async def test_what_is_not_known_yet_was_accepted(redis_server: EmbeddedRedis, k
         assert (await client.get("/dev/events/e1")).status_code == 400
 
 
-async def test_what_is_taken_back_is_told_so(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_is_taken_back_is_told_so(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as client:
         answer = await client.delete("/dev/events/e1")
         assert answer.json() == {"id": "e1", "withdrawn": True, "recipients": 0}
@@ -87,7 +87,7 @@ async def test_what_is_taken_back_is_told_so(redis_server: EmbeddedRedis, keys: 
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "people/a"), ("GET", "events/e?user=a"), ("DELETE", "events/e")])
-async def test_other_sites_are_not_answered(redis_server: EmbeddedRedis, keys: Keys, method: str, path: str) -> None:
+async def test_other_sites_are_not_answered(redis_server: RedisSite, keys: Keys, method: str, path: str) -> None:
     async with served(redis_server, keys) as client:
         answer = await client.request(method, f"/dev/{path}", headers={"origin": "https://evil.example"})
         assert answer.status_code == 403

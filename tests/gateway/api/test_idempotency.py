@@ -19,7 +19,7 @@ from tests.bus.holding_proxy import holding_proxy
 from tests.gateway.api import harness
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import EVENT, KEY, api_keys
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 OURS = {"idempotency-key": "order-7"}
 
@@ -193,7 +193,7 @@ async def test_everything_kept_goes_when_its_day_is_over(open_api: OpenApi) -> N
             assert 0 < await api.pipe.ask("TTL", name) <= 100
 
 
-async def test_the_answer_is_lost_on_the_way_and_the_repeat_finds_it(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_the_answer_is_lost_on_the_way_and_the_repeat_finds_it(redis_server: RedisSite, keys: Keys) -> None:
     """Redis appends, then the connection breaks: the producer is told 503, repeats, and there is one event."""
     async with (
         holding_proxy(redis_server.port) as (proxy, url),
@@ -214,7 +214,7 @@ async def test_the_answer_is_lost_on_the_way_and_the_repeat_finds_it(redis_serve
         assert [stored["data"] for stored in await api.stored()] == [0, 1, 2, 3, 4]
 
 
-async def test_accepting_once_tells_of_an_outage_per_event(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_accepting_once_tells_of_an_outage_per_event(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
         await api.cut_off(proxy)
         (outcome,) = await api.ingest.accept_once(request(), [(0, event())], "shop")

@@ -18,7 +18,7 @@ from tests.bus.holding_proxy import holding_proxy
 from tests.gateway.api import harness
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import TOKENS
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 
 async def test_a_token_gives_a_ticket_that_redis_knows_by_its_hash(open_api: OpenApi) -> None:
@@ -114,7 +114,7 @@ async def test_an_expired_token_is_called_so(open_api: OpenApi) -> None:
         assert response.json()["detail"] == "the token has expired"
 
 
-async def test_without_redis_it_is_503(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_without_redis_it_is_503(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
         await api.cut_off(proxy)
         response = await api.client.post("/v1/ticket", headers={"authorization": "Bearer good"})

@@ -28,7 +28,7 @@ from tests.fanout.stand import running_worker, settings_for
 from tests.gateway.api.harness import EVENT, KEY, OPS_KEY, Api, api_keys, open_api
 from tests.gateway.api.test_openapi import DOCUMENT, conforms
 from tests.gateway.stand import Client, running_node
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 REF = ref_of("shop", "1")
 LIVE = [{"via": "live"}]
@@ -102,7 +102,7 @@ class Shop:
 
 
 @pytest_asyncio.fixture
-async def shop(redis_server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Shop]:
+async def shop(redis_server: RedisSite, keys: Keys) -> AsyncIterator[Shop]:
     async with open_api(redis_server.url, keys) as api:
         yield Shop(api)
 
@@ -144,7 +144,7 @@ async def test_only_producers_may_ask(shop: Shop) -> None:
     assert not await shop.pipe.ask("EXISTS", shop.keys.withdrawn(0, REF))
 
 
-async def test_nobody_asks_about_or_takes_back_what_others_sent(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_nobody_asks_about_or_takes_back_what_others_sent(redis_server: RedisSite, keys: Keys) -> None:
     async with open_api(redis_server.url, keys) as api:
         shop = Shop(api)
         await shop.send(source="other")
@@ -161,7 +161,7 @@ async def test_nobody_asks_about_or_takes_back_what_others_sent(redis_server: Em
             assert (await shop.ask("GET", "1")).status_code == 404
 
 
-async def test_questions_count_against_the_rate_of_a_key(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_questions_count_against_the_rate_of_a_key(redis_server: RedisSite, keys: Keys) -> None:
     async with open_api(redis_server.url, keys, api_keys=api_keys(rate=1)) as api:
         shop = Shop(api)
         answers = [(await shop.ask("GET", "1")).status_code for _ in range(1_000 // COST + 1)]
@@ -186,7 +186,7 @@ async def test_an_id_may_look_like_a_path(shop: Shop) -> None:
     assert (await shop.get("a%2Fexplain/explain?user=alice"))["id"] == "a/explain"
 
 
-async def test_an_event_is_followed_to_everybody(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_an_event_is_followed_to_everybody(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     async with running_worker(settings_for(redis_server.url, keys)):
         await shop.send(to={"users": ["alice", "bob"], "topics": ["news:a"]})
         found = await shop.known(recipients=2, topics=1)
@@ -199,7 +199,7 @@ async def test_an_event_is_followed_to_everybody(shop: Shop, redis_server: Embed
 
 
 async def test_a_person_who_waits_for_a_step_is_told_until_when(
-    shop: Shop, redis_server: EmbeddedRedis, keys: Keys
+    shop: Shop, redis_server: RedisSite, keys: Keys
 ) -> None:
     async with running_node(redis_server.url, keys) as node, running_worker(settings_for(redis_server.url, keys)):
         client = Client(node)
@@ -214,7 +214,7 @@ async def test_a_person_who_waits_for_a_step_is_told_until_when(
         assert f"Next: A push is due at {waiting['due']}, unless a device has it by then." in summary
 
 
-async def test_a_step_that_found_no_device_is_explained(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_step_that_found_no_device_is_explained(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     async with running_worker(settings_for(redis_server.url, keys)):
         await shop.send(ladder=[{"via": "live"}, {"via": "push"}])
         await shop.known(channels={"push": {"skipped": 1}})
@@ -225,7 +225,7 @@ async def test_a_step_that_found_no_device_is_explained(shop: Shop, redis_server
     assert steps[-1] == "A push was skipped: there is no address or device to send it to."
 
 
-async def test_a_repeat_of_an_event_is_explained(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_repeat_of_an_event_is_explained(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     async with running_worker(settings_for(redis_server.url, keys)):
         await shop.send()
         await shop.known(recipients=1)
@@ -235,7 +235,7 @@ async def test_a_repeat_of_an_event_is_explained(shop: Shop, redis_server: Embed
     assert steps[-1].endswith("by another topic, by name, or by a repeat of the same source and id.")
 
 
-async def test_what_came_too_late_is_explained(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_came_too_late_is_explained(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     event = EVENT | {"id": "1", "source": "shop", "ttl": 1}
     await shop.pipe.ask("XADD", keys.events(0), "1600000000000-0", "e", orjson.dumps(event))
     async with running_worker(settings_for(redis_server.url, keys)):
@@ -246,7 +246,7 @@ async def test_what_came_too_late_is_explained(shop: Shop, redis_server: Embedde
     )
 
 
-async def test_what_was_buried_is_explained(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_what_was_buried_is_explained(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     await shop.pipe.ask("XADD", keys.events(0), "*", "e", b'{"id":"1","source":"shop","type":"tocsin.x","to":{}}')
     async with running_worker(settings_for(redis_server.url, keys)):
         found = await shop.known(state="buried")
@@ -266,7 +266,7 @@ async def test_a_long_trail_is_read_to_its_end(shop: Shop) -> None:
     assert kinds == ["queued", "sent"]
 
 
-async def test_without_redis_nothing_is_answered(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_without_redis_nothing_is_answered(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), open_api(url, keys) as api:
         await api.cut_off(proxy)
         for method in ("GET", "DELETE"):
@@ -278,7 +278,7 @@ async def test_without_redis_nothing_is_answered(redis_server: EmbeddedRedis, ke
 
 
 async def test_devices_are_told_and_whoever_comes_later_finds_a_tombstone(
-    shop: Shop, redis_server: EmbeddedRedis, keys: Keys
+    shop: Shop, redis_server: RedisSite, keys: Keys
 ) -> None:
     async with running_node(redis_server.url, keys) as node, running_worker(settings_for(redis_server.url, keys)):
         there, elsewhere = Client(node), Client(node)
@@ -306,7 +306,7 @@ async def test_devices_are_told_and_whoever_comes_later_finds_a_tombstone(
     assert (await shop.why("alice"))[0].startswith("It was withdrawn at ")
 
 
-async def test_who_listens_to_a_topic_is_told_too(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_listens_to_a_topic_is_told_too(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node, running_worker(settings_for(redis_server.url, keys)):
         client = Client(node)
         await client.connect("alice")
@@ -321,7 +321,7 @@ async def test_who_listens_to_a_topic_is_told_too(shop: Shop, redis_server: Embe
         assert [pub.get("removed", False) for pub in page["history"]["publications"]] == [True, False]
 
 
-async def test_nothing_of_it_is_left_behind(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_nothing_of_it_is_left_behind(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     """Neither its content in any key, nor a mark on the person: not unread, no step, no digest that tells of it."""
     await shop.here_lately("alice", "bob")
     async with running_worker(settings_for(redis_server.url, keys)):
@@ -343,9 +343,7 @@ async def test_nothing_of_it_is_left_behind(shop: Shop, redis_server: EmbeddedRe
         ]
 
 
-async def test_nothing_is_appended_once_delete_has_answered(
-    shop: Shop, redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_nothing_is_appended_once_delete_has_answered(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     """Invariant 10: also where the event was on its way, or comes again."""
     users = [f"user{n}" for n in range(30)]
     await shop.send(to={"users": users}, ladder=LATER)
@@ -360,7 +358,7 @@ async def test_nothing_is_appended_once_delete_has_answered(
 
 
 async def test_followers_whom_the_walk_had_not_reached_get_nothing(
-    shop: Shop, redis_server: EmbeddedRedis, keys: Keys
+    shop: Shop, redis_server: RedisSite, keys: Keys
 ) -> None:
     users = [f"user{n}" for n in range(3_000)]
     await Followers(shop.pipe, keys).follow("news:a", users)
@@ -388,9 +386,7 @@ async def is_top(pipe: Pipe, keys: Keys, topic: str, top: int) -> bool:
     return bool(await pipe.ask("HGET", keys.meta(topic), "top") == b"%d" % top)
 
 
-async def test_a_scheduled_event_is_shown_and_does_not_go_out(
-    shop: Shop, redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_a_scheduled_event_is_shown_and_does_not_go_out(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
     p = keys.partition("alice")
     async with running_worker(settings_for(redis_server.url, keys)):
@@ -411,7 +407,7 @@ async def test_a_scheduled_event_is_shown_and_does_not_go_out(
 
 
 async def test_what_waits_for_longer_than_we_remember_is_refused_for_longer(
-    redis_server: EmbeddedRedis, keys: Keys
+    redis_server: RedisSite, keys: Keys
 ) -> None:
     async with open_api(redis_server.url, keys, withdrawn_ttl=60) as api:
         shop = Shop(api)
@@ -426,7 +422,7 @@ async def test_what_waits_for_longer_than_we_remember_is_refused_for_longer(
 
 
 async def test_a_withdrawal_that_broke_off_is_finished_by_its_repeat(
-    shop: Shop, redis_server: EmbeddedRedis, keys: Keys
+    shop: Shop, redis_server: RedisSite, keys: Keys
 ) -> None:
     """A gateway ended after some of the partitions: what is done stays done, and the repeat does the rest."""
     users = ["alice", "bob", "carol", "dave"]
@@ -447,7 +443,7 @@ async def test_a_withdrawal_that_broke_off_is_finished_by_its_repeat(
         assert len(await shop.told(user)) == 1
 
 
-async def test_a_walk_that_broke_off_tells_nobody_twice(shop: Shop, redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_walk_that_broke_off_tells_nobody_twice(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     """The worker ended after it told people and before it acknowledged the walk: the next one walks again."""
     async with running_worker(settings_for(redis_server.url, keys)):
         await shop.send(to={"users": ["alice"]})
@@ -466,9 +462,7 @@ async def test_a_walk_that_broke_off_tells_nobody_twice(shop: Shop, redis_server
     assert len(await shop.told("alice")) == 1
 
 
-async def test_a_push_that_is_out_is_replaced_on_every_device(
-    shop: Shop, redis_server: EmbeddedRedis, keys: Keys
-) -> None:
+async def test_a_push_that_is_out_is_replaced_on_every_device(shop: Shop, redis_server: RedisSite, keys: Keys) -> None:
     p, devices = keys.partition(inbox_of("alice")), keys.devices("alice")
     phone, tablet = Device("phone", "fcm", "sealed"), Device("tablet", "fcm", "sealed")
     lost = Device("lost", "fcm", "sealed").gone("unregistered", 1.0)

@@ -21,7 +21,7 @@ from tests.gateway.api import harness
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import Api
 from tests.gateway.everything import everything
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 SECRET = unsubscribe_secret(KEY)
@@ -159,7 +159,7 @@ async def test_who_was_erased_is_not_remembered_because_of_an_old_mail(open_api:
         assert await everything(api.pipe, api.keys) == {}
 
 
-async def test_when_redis_is_away(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_when_redis_is_away(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys, **KEYED) as api:
         await api.cut_off(proxy)
         answer = await click(api, link())

@@ -16,7 +16,7 @@ from tests.gateway.api import harness
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import KEY, OPS_KEY, Api, api_keys
 from tests.gateway.everything import everything
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 DIRECTORY_KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 KEYED: dict[str, Any] = {"directory_keys": (f"k:{DIRECTORY_KEY}",), "directory_index_key": DIRECTORY_KEY}
@@ -278,7 +278,7 @@ async def test_a_person_is_erased_and_may_be_so_again(open_api: OpenApi) -> None
         assert (await ask(api, "GET", "/alice")).status_code == 404
 
 
-async def test_when_redis_is_away(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_when_redis_is_away(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys, **KEYED) as api:
         await api.cut_off(proxy)
         for method, path, body in (

@@ -19,7 +19,7 @@ from gateway.main import application
 from gateway.server import configure
 from tests.gateway.api.harness import EVENT, KEY, api_keys
 from tests.gateway.stand import running_node, token
-from tocsin.embedded import EmbeddedRedis
+from tests.servers import RedisSite
 
 HEAD = f"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n".encode()
 BODY = orjson.dumps(EVENT)
@@ -52,7 +52,7 @@ class Served:
 
 
 @asynccontextmanager
-async def served(redis: EmbeddedRedis, keys: Keys, **changes: Any) -> AsyncIterator[Served]:
+async def served(redis: RedisSite, keys: Keys, **changes: Any) -> AsyncIterator[Served]:
     async with asyncio.timeout(30), running_node(redis.url, keys, api_keys=api_keys(), **changes) as node:
         with socket.create_server(("127.0.0.1", 0)) as sock:
             async with asyncio.TaskGroup() as group:
@@ -71,7 +71,7 @@ def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-async def test_an_event_over_a_socket(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_an_event_over_a_socket(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as gateway:
         answer = await gateway.send(WHOLE)
         assert status(answer) == 202
@@ -91,9 +91,7 @@ async def test_an_event_over_a_socket(redis_server: EmbeddedRedis, keys: Keys) -
     ],
     ids=["both lengths", "two lengths", "negative", "no number", "bad chunk", "unknown coding"],
 )
-async def test_a_body_of_doubtful_length_is_refused(
-    redis_server: EmbeddedRedis, keys: Keys, request_bytes: bytes
-) -> None:
+async def test_a_body_of_doubtful_length_is_refused(redis_server: RedisSite, keys: Keys, request_bytes: bytes) -> None:
     async with served(redis_server, keys) as gateway:
         answer = await gateway.send(request_bytes, until=b"\r\n\r\n")
         assert answer == b"" or status(answer) == 400
@@ -101,14 +99,14 @@ async def test_a_body_of_doubtful_length_is_refused(
         assert status(await gateway.send(WHOLE)) == 202, "others are served as before"
 
 
-async def test_a_body_in_chunks_of_one_byte(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_body_in_chunks_of_one_byte(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as gateway:
         chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY)
         assert status(await gateway.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunks, b"0\r\n\r\n")) == 202
         assert await gateway.stored() == 1
 
 
-async def test_requests_that_come_together_are_answered_in_order(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_requests_that_come_together_are_answered_in_order(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as gateway:
         bad = WHOLE.replace(b'"type"', b'"tipe"')
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
@@ -124,7 +122,7 @@ async def test_requests_that_come_together_are_answered_in_order(redis_server: E
         assert await gateway.stored() == 2
 
 
-async def test_an_old_client_and_one_that_waits_to_be_asked(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_an_old_client_and_one_that_waits_to_be_asked(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as gateway:
         assert status(await gateway.send(WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"))) == 202
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
@@ -136,7 +134,7 @@ async def test_an_old_client_and_one_that_waits_to_be_asked(redis_server: Embedd
 
 
 async def test_a_body_that_never_comes_to_its_end(
-    redis_server: EmbeddedRedis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(body, "DEADLINE", 0.05)
     async with served(redis_server, keys) as gateway:
@@ -146,7 +144,7 @@ async def test_a_body_that_never_comes_to_its_end(
         assert await gateway.stored() == 0
 
 
-async def test_a_body_that_breaks_off(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_body_that_breaks_off(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as gateway:
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(HEAD + b"Content-Length: 1000\r\n\r\n" + BODY)
@@ -156,14 +154,14 @@ async def test_a_body_that_breaks_off(redis_server: EmbeddedRedis, keys: Keys) -
         assert await gateway.stored() == 1
 
 
-async def test_eighty_megabytes_are_not_taken_in(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_eighty_megabytes_are_not_taken_in(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as gateway:
         answer = await gateway.send(HEAD + b"Content-Length: 83886080\r\n\r\n", until=b"\r\n\r\n")
         assert status(answer) == 413
         assert await gateway.stored() == 0
 
 
-async def test_who_sends_too_much_still_hears_the_answer_and_may_go_on(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_sends_too_much_still_hears_the_answer_and_may_go_on(redis_server: RedisSite, keys: Keys) -> None:
     large = b" " * 20_000_000
     async with served(redis_server, keys) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
@@ -173,14 +171,14 @@ async def test_who_sends_too_much_still_hears_the_answer_and_may_go_on(redis_ser
         writer.close()
 
 
-async def test_who_waits_to_be_asked_is_not_asked_for_too_much(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_who_waits_to_be_asked_is_not_asked_for_too_much(redis_server: RedisSite, keys: Keys) -> None:
     async with served(redis_server, keys) as gateway:
         answer = await gateway.send(HEAD + b"Expect: 100-continue\r\nContent-Length: 83886080\r\n\r\n")
         assert status(answer) == 413
         assert b"connection: close" in answer.lower()
 
 
-async def test_a_ticket_of_a_real_token_opens_a_stream_once(redis_server: EmbeddedRedis, keys: Keys) -> None:
+async def test_a_ticket_of_a_real_token_opens_a_stream_once(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         served(redis_server, keys) as gateway,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.port}") as client,
