@@ -12,10 +12,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from bus.keys import Keys
 from tests.faults.crowd import INBOX, Person, eventually, gathered
+from tests.redis_clients import client as redis_client
 from tests.system import System, system
 
 KEYS = Keys("tocsin", 8)
@@ -91,7 +91,7 @@ BAD: Mapping[str, tuple[dict[str, bytes], str]] = {
 async def test_bad_entries_are_buried_and_those_behind_them_flow(running: System) -> None:
     alice = Person("alice", [], [running.gateways[0].port], Random(1))
     stream = KEYS.events(KEYS.partition("alice"))
-    with Redis.from_url(running.redis.url) as redis:
+    with redis_client(running.redis.url) as redis:
         async with asyncio.timeout(60), gathered([alice]):
             entries = {}
             for number, (name, (fields, _)) in enumerate(BAD.items()):
@@ -115,7 +115,7 @@ async def test_bad_entries_are_buried_and_those_behind_them_flow(running: System
 async def test_a_recipient_whose_keys_are_broken_costs_the_others_nothing(running: System) -> None:
     people = [Person(user, [], [running.gateways[0].port], Random(1)) for user in ("alice", "bob")]
     partition = KEYS.partition("alice")
-    with Redis.from_url(running.redis.url) as redis:
+    with redis_client(running.redis.url) as redis:
 
         def send(number: int, *users: str) -> None:
             event = {"type": "note", "to": {"users": users}, "data": number}
@@ -140,7 +140,7 @@ async def test_a_recipient_whose_keys_are_broken_costs_the_others_nothing(runnin
 
 async def test_when_it_is_mended_the_entry_is_sent_again_and_reaches_the_one_alone(running: System) -> None:
     people = [Person(user, [], [running.gateways[0].port], Random(1)) for user in ("alice", "broken")]
-    with Redis.from_url(running.redis.url) as redis:
+    with redis_client(running.redis.url) as redis:
         redis.delete(KEYS.log("@broken"))
         async with asyncio.timeout(60), gathered(people):
             letter = json.loads(running.tocsin("dead", "ls", "--limit", "1", "--json"))[0]

@@ -15,9 +15,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from redis import Redis
 
 from tests.faults.crowd import Person, eventually, gathered
+from tests.redis_clients import client as redis_client
 from tests.system import SECRET, Gateway, System, system
 from tests.tocsin_system import clean_environ, command, tocsin
 from tocsin.embedded import EmbeddedRedis, free_port
@@ -81,7 +81,7 @@ def ready(gateway: Many) -> bool:
 @pytest.mark.slow
 async def test_each_is_a_node_one_that_is_killed_is_replaced_and_all_are_drained(tmp_path: Path) -> None:
     with system(tmp_path, gateways=0, node_ttl=2, drain_seconds=1) as made, many(made, tmp_path) as gateway:
-        redis = Redis.from_url(made.redis.url)
+        redis = redis_client(made.redis.url)
         people = [Person(f"user{n}", [TOPIC], [gateway.port], Random(n)) for n in range(PEOPLE)]
 
         async def everybody_ready() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from redis import Redis
 
 from bus.keys import Keys
+from tests.redis_clients import client as redis_client
 from tests.servers import RedisSite
 from tocsin.cli import main
 from tocsin.trouble import FAILED, USAGE
@@ -25,7 +25,7 @@ def _installation(redis_server: RedisSite, keys: Keys, monkeypatch: pytest.Monke
 @pytest.fixture
 def letter(redis_server: RedisSite, keys: Keys, _installation: None) -> str:
     """Name of a letter that is buried in partition 3."""
-    with Redis.from_url(redis_server.url) as redis:
+    with redis_client(redis_server.url) as redis:
         fields = {**BURIED, "e": '{"title": "ä"}', "odd": b"\xff"}
         return f"3/{redis.xadd(keys.dead(3), fields).decode()}"
 
@@ -48,7 +48,7 @@ def test_ls_names_each_with_its_reason_and_without_its_content(
     assert out.startswith(letter)
     assert "/type is required" in out
     assert "title" not in out
-    with Redis.from_url(redis_server.url) as redis:
+    with redis_client(redis_server.url) as redis:
         redis.xadd(keys.dead(4), BURIED)
     _, out, _ = run(capsys, "ls", "--limit", "1")
     assert "… and 1 older: --limit 2" in out
@@ -71,7 +71,7 @@ def test_replay_puts_it_back_into_its_partition(
     capsys: pytest.CaptureFixture[str], letter: str, redis_server: RedisSite, keys: Keys
 ) -> None:
     assert run(capsys, "replay", letter)[1] == f"{letter} sent again\n"
-    with Redis.from_url(redis_server.url) as redis:
+    with redis_client(redis_server.url) as redis:
         assert redis.xlen(keys.dead(3)) == 0
         ((_, fields),) = redis.xrange(keys.events(3))
         assert fields[b"e"] == '{"title": "ä"}'.encode()
@@ -92,7 +92,7 @@ def test_a_name_is_needed_and_must_be_there(capsys: pytest.CaptureFixture[str], 
 @pytest.fixture
 def jobs(redis_server: RedisSite, keys: Keys, _installation: None) -> list[str]:
     """Names of two jobs that were buried in partition 3, oldest first."""
-    with Redis.from_url(redis_server.url) as redis:
+    with redis_client(redis_server.url) as redis:
         buried = {"queue": "jobs:email", "entry": "5-0", "reason": "451 try later", "attempts": "8"}
         made = [redis.xadd(keys.dead(3), {**buried, "id": f"d{n}", "e": "4.shop/e", "u": "alice"}) for n in (1, 2)]
     return [f"3/{name.decode()}" for name in made]
@@ -119,7 +119,7 @@ def test_a_selection_is_first_tried_and_then_sent_again(
     one = run(capsys, "replay", "--channel", "email", "--limit", "1")[1]
     assert one == "1 sent again\nmore are meant than --limit lets; repeat it for the rest\n"
     assert json.loads(run(capsys, "replay", "--channel", "email", "--json")[1])["letters"] == jobs[:1]
-    with Redis.from_url(redis_server.url) as redis:
+    with redis_client(redis_server.url) as redis:
         assert redis.xlen(keys.jobs(3, "email")) == 2
         assert redis.xlen(keys.dead(3)) == 1
 
@@ -134,7 +134,7 @@ def test_a_selection_is_dropped(capsys: pytest.CaptureFixture[str], letter: str,
 def test_what_nothing_was_kept_of_stays(
     capsys: pytest.CaptureFixture[str], jobs: list[str], redis_server: RedisSite, keys: Keys
 ) -> None:
-    with Redis.from_url(redis_server.url) as redis:
+    with redis_client(redis_server.url) as redis:
         redis.xadd(keys.dead(4), {**BURIED, "queue": "jobs:email"})
     out = run(capsys, "replay", "--channel", "email")[1]
     assert out == "2 sent again\n1 stayed: nothing was kept of them, or they were gone already\n"
