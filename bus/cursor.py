@@ -1,8 +1,11 @@
-"""A place in a topic: the epoch of its log and an offset within it."""
+"""A place in a topic: the epoch of its log and an offset within it, and what of it still counts after a failover."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 MAX_OFFSET = 2**53 - 1
 """Largest offset a JavaScript client can hold exactly; anything above is nobody's cursor."""
@@ -26,3 +29,25 @@ class Cursor:
             return None
         offset = int(digits)
         return cls(epoch, offset) if offset <= MAX_OFFSET else None
+
+
+Survived = Mapping[str, int]
+"""Former epochs of a log, and up to which offset each still names what it named then."""
+NONE_BEFORE: Final[Survived] = MappingProxyType({})
+
+
+def read_survived(text: bytes) -> Survived:
+    """What `bus/scripts/parts/position.lua` notes: `epoch offset epoch offset …`."""
+    parts = text.decode().split()
+    return dict(zip(parts[::2], map(int, parts[1::2]), strict=True)) if parts else NONE_BEFORE
+
+
+def carried(cursor: Cursor, epoch: str, survived: Survived) -> Cursor | None:
+    """The same place in the epoch that the log has now; None where nothing says that it is one.
+
+    An epoch ends when a server comes that may have forgotten the newest entries. What it has kept stands at the same
+    offsets as before; what lies above was lost, and others may have taken its place.
+    """
+    if cursor.epoch == epoch:
+        return cursor
+    return Cursor(epoch, cursor.offset) if cursor.offset <= survived.get(cursor.epoch, -1) else None

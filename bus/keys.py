@@ -89,8 +89,16 @@ class Keys:
         return self.tagged(partition, "lease")
 
     def head(self, partition: int) -> str:
-        """Hash: `fence` (last one given), `acked` (checkpoint), `entry` and `attempts` of the entry being worked."""
+        """Hash: `fence` (last one given), `acked` (checkpoint), `entry` and `attempts` of the entry being worked; of
+        what is acknowledged and kept for a while: `marks` (a moment in ms, the entry up to which all was acknowledged
+        then, the next moment …), `gone` (entry up to which nothing is kept), `given` (generations of all partitions,
+        as they were when they were given it)."""
         return self.tagged(partition, "head")
+
+    def generation(self, partition: int) -> str:
+        """Hash: `n` (number), `name` (unlike any other's) and `server` (run id) of the generation, `at` (ms: when the
+        server was noted); `before` and `was`: the same name and server of the generation before it."""
+        return self.tagged(partition, "generation")
 
     def dead(self, partition: int) -> str:
         """Stream: buried entries, each with its reason."""
@@ -123,6 +131,10 @@ class Keys:
     def idempotency(self, digest: str) -> str:
         """Hash with TTL: fingerprint, state and answer of one request with an Idempotency-Key."""
         return self.tagged(partition_of(digest, self.partitions), "idempotency", digest)
+
+    def allowance(self, name: str) -> str:
+        """String with TTL: when the bucket of a producer will be full again (µs, Redis's clock); gone when it is."""
+        return self.tagged(partition_of(name, self.partitions), "allowance", escape(name))
 
     def counts(self, partition: int, ref: str) -> str:
         """Hash with TTL: how many recipients of an event in this partition are in which state."""
@@ -231,9 +243,11 @@ class Keys:
         return self._topic(topic, "inbox", "log")
 
     def meta(self, topic: str) -> str:
-        """Hash: `epoch`, `top` (offset of the newest entry), `kept` (Unix ms: TTLs were set anew); of a topic
-        also `followed` (`1`: somebody follows it durably); of a person also `written` (highest offset on any socket),
-        `acked` (ranges of offsets, `a-b,c-d`), `seen` (offset up to which the bell was opened), `last_seen` (ms)."""
+        """Hash: `epoch`, `top` (offset of the newest entry), `kept` (Unix ms: TTLs were set anew), `gen` (generation
+        that the epoch is of, where not the first), `survived` (former epochs and up to where their offsets count); of
+        a topic also `followed` (`1`: somebody follows it durably); of a person also `written` (highest offset on any
+        socket), `acked` (ranges of offsets, `a-b,c-d`), `seen` (offset up to which the bell was opened), `last_seen`
+        (ms)."""
         return self._topic(topic, "meta", "meta")
 
     def routes(self, topic: str) -> str:
@@ -272,6 +286,35 @@ class Keys:
     def worker_bell(self, worker: str) -> str:
         """List with TTL: partitions in which somebody set a timer that is due before all others of it."""
         return ":".join((self.prefix, "{worker-" + escape(worker) + "}", "bell"))
+
+    def _control(self, part: str) -> str:
+        return ":".join((self.prefix, "{control}", part))
+
+    @property
+    def revoked(self) -> str:
+        """Hash, gone with the last of them: revoked tokens and users, and people sent away, by name; each `until` (ms)
+        and what it says."""
+        return self._control("revoked")
+
+    @property
+    def revoked_until(self) -> str:
+        """Sorted set, gone with `revoked`: its names by the time (ms, Redis's clock) at which they are forgotten."""
+        return self._control("revoked_until")
+
+    @property
+    def revoked_version(self) -> str:
+        """String, gone with `revoked`: another one after every change of it."""
+        return self._control("revoked_version")
+
+    @property
+    def rules(self) -> str:
+        """Hash, gone when the last is deleted: namespace → rules made at run time, as JSON."""
+        return self._control("rules")
+
+    @property
+    def rules_version(self) -> str:
+        """String, gone with `rules`: another one after every change of it."""
+        return self._control("rules_version")
 
     @property
     def nodes(self) -> str:

@@ -16,6 +16,7 @@ from secrets import token_hex
 from bus.clock import Clock, SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT
 from bus.errors import BusDown
+from bus.generation import Generations
 from bus.keys import Keys
 from bus.log import configure
 from bus.namespaces import Namespaces
@@ -42,9 +43,9 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
     clock = clock or SystemClock()
     keys = Keys(settings.prefix, settings.partitions)
     name = f"{socket.gethostname()}-{os.getpid()}-{token_hex(3)}"
-    stats = Stats()
-    pipe = Pipe(settings.redis_url, name=f"fanout-{name}", clock=clock)
-    control = Pipe(settings.redis_url, name=f"fanout-control-{name}", clock=clock)
+    stats, generations = Stats(), Generations(keys)
+    pipe = Pipe(settings.redis_url, name=f"fanout-{name}", clock=clock, arrival=generations)
+    control = Pipe(settings.redis_url, name=f"fanout-control-{name}", clock=clock, arrival=generations)
 
     def waiting_line(what: object) -> Pipe:
         label = f"fanout-wait-{what}-{name}"
@@ -69,7 +70,7 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         dead=settings.dead_size,
         stats=stats,
     )
-    worker = Worker(name, pipe, control, waiting_line, keys, publisher, steps, settings, clock, stats)
+    worker = Worker(name, pipe, control, waiting_line, keys, generations, publisher, steps, settings, clock, stats)
     if not await fit(settings.redis_url, keys, stop):
         return
     async with asyncio.TaskGroup() as group:

@@ -6,8 +6,8 @@ share a topic, the later call therefore names the earlier event, and the script 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import orjson
@@ -72,6 +72,8 @@ class Given:
     nodes: tuple[str, ...]
     """The gateway nodes that live."""
     now: float
+    generations: Mapping[int, str] = field(default_factory=dict)
+    """By partition, the one that a call is meant for; without one it is for whichever there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,11 @@ def plan(currents: Sequence[Current], rules: Rules) -> list[Planned]:
                 last.update(dict.fromkeys(group.topics, event.ref))
         planned.append(_planned(current, rules, tuple(calls)))
     return planned
+
+
+def towards(planned: Planned, partitions: Container[int]) -> Planned:
+    """The same, but only the calls for these partitions."""
+    return replace(planned, calls=tuple(call for call in planned.calls if call.group.partition in partitions))
 
 
 def plan_for(current: Current, users: Sequence[str], rules: Rules) -> Planned:
@@ -181,7 +188,8 @@ def publish_call(planned: Planned, publish: Publish, keys: Keys, given: Given) -
     args += [max(given.dedupe_ttl, left), retention.size, given.epoch, kind_of(event), planned.wanted]
     args += [event.category or "", planned.content, planned.ladder, round(planned.expires_at * 1000)]
     args += ["", 0] if first is None else [first.index, first.wait * 1000]
-    args += [round(BACK_SOON * 1000), len(given.nodes), *given.nodes, len(group.topics), *group.topics]
+    args += [round(BACK_SOON * 1000), given.generations.get(p, ""), len(given.nodes), *given.nodes]
+    args += [len(group.topics), *group.topics]
     for number, ref in enumerate(publish.earlier, 1):
         if ref is not None:
             args += [number, earlier.index(ref) + 1]

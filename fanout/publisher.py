@@ -8,10 +8,11 @@ what comes twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
+from types import MappingProxyType
 from typing import Final
 
 from bus.clock import Clock
@@ -36,6 +37,7 @@ from fanout.plan import (
     plan_for,
     publish_call,
     spread_call,
+    towards,
 )
 from fanout.settings import FanoutSettings
 from fanout.stats import Stats
@@ -46,15 +48,21 @@ AT_ONCE: Final = 8
 TOGETHER: Final = 1_000
 """Recipients given to Redis in one go: some 20 ms of its time, which is what an event for one person waits at most."""
 
+ANY: Final[Mapping[int, str]] = MappingProxyType({})
+"""Whichever generation there is."""
+STALE: Final = "STALE"
+"""A partition began another generation: what it was given shortly before may be lost, and goes before all else."""
+
 Ring = Callable[[str, int], None]
 """Tells a worker that a timer was set in a partition of its that is due before all others there."""
 
 
 @dataclass(slots=True)
 class _Task:
-    """One event on its way: what came of it so far."""
+    """One event on its way: what came of it so far. `generations`: those that it is meant for, by partition."""
 
     planned: Planned
+    generations: Mapping[int, str]
     outcome: Outcome = field(default_factory=Done)
     places: list[Placed] = field(default_factory=list)
     followed: set[str] = field(default_factory=set)
@@ -86,9 +94,18 @@ class Publisher:
         self.nodes: tuple[str, ...] = ()
         """The gateway nodes that live: who has a connection to none of these is offline."""
 
-    async def publish(self, currents: Sequence[Current]) -> list[Outcome]:
-        """Publish events in order; an outcome for each."""
-        return await self._publish(plan(currents, self._rules))
+    async def publish(
+        self, currents: Sequence[Current], generations: Mapping[int, str] = ANY, only: Container[int] | None = None
+    ) -> list[Outcome]:
+        """Publish events in order; an outcome for each.
+
+        A partition is given them only while its generation is the one in `generations`. `only`: partitions of which
+        it is not known whether they still have them; others are left out.
+        """
+        planned = plan(currents, self._rules)
+        if only is not None:
+            planned = [towards(one, only) for one in planned]
+        return await self._publish(planned, generations, only)
 
     async def give(self, current: Current, users: Sequence[str]) -> Outcome:
         """Give an event to these users, whomever its producer named: live, unread, and the ladder, as ever.
@@ -96,14 +113,20 @@ class Publisher:
         Those who were given it before only have it on their sockets again. Best for users of one partition, some
         hundreds at a time: each of their partitions costs a call.
         """
-        (outcome,) = await self._publish([plan_for(current, users, self._rules)])
+        (outcome,) = await self._publish([plan_for(current, users, self._rules)], ANY, None)
         return outcome
 
-    async def _publish(self, planned: Sequence[Planned]) -> list[Outcome]:
-        tasks = [_Task(one) for one in planned]
+    async def _publish(
+        self, planned: Sequence[Planned], generations: Mapping[int, str], only: Container[int] | None
+    ) -> list[Outcome]:
+        tasks = [_Task(one, generations) for one in planned]
+        if only is not None:
+            # Whether somebody follows them is known where they live; nobody is asked but those who may have lost it.
+            for task in tasks:
+                task.followed.update(task.planned.event.topics)
         async with self._turns:
             await self._append(tasks)
-            await self._spread(tasks)
+            await self._spread(tasks, only)
             await self._relay(tasks)
         return [task.outcome for task in tasks]
 
@@ -129,7 +152,7 @@ class Publisher:
 
     def _publish_call(self, task: _Task, publish: Publish) -> Call:
         epoch = f"{self._run}{next(self._epochs):x}"
-        given = Given(epoch, self._settings.dedupe_ttl, self.nodes, self._clock.wall())
+        given = Given(epoch, self._settings.dedupe_ttl, self.nodes, self._clock.wall(), task.generations)
         return publish_call(task.planned, publish, self._rules.keys, given)
 
     async def note_lapsed(self, partition: int, refs: Sequence[str]) -> None:
@@ -140,7 +163,7 @@ class Publisher:
 
     # Durable followers -----------------------------------------------------------------------------------------------
 
-    async def _spread(self, tasks: Sequence[_Task]) -> None:
+    async def _spread(self, tasks: Sequence[_Task], only: Container[int] | None) -> None:
         """Begin the walks over those who follow a topic: in every partition, for they live with themselves."""
         keys, now = self._rules.keys, self._clock.wall()
         calls = [
@@ -149,6 +172,7 @@ class Publisher:
             if kind_of(task.planned.event) == "notification"
             for topic in sorted(task.followed)
             for partition in range(keys.partitions)
+            if only is None or partition in only
         ]
         if not calls:
             return
@@ -218,6 +242,8 @@ def _slices(calls: Sequence[tuple[_Task, Publish]]) -> Iterator[list[tuple[_Task
 def _blame(error: BusError) -> Outcome:
     if isinstance(error, Refused) and error.code == "BEHIND":
         return Unavailable("an earlier event of the batch did not get through")
+    if isinstance(error, Refused) and error.code == STALE:
+        return Unavailable(STALE)
     return blame(error)
 
 

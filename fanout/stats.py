@@ -66,6 +66,8 @@ class Stats:
     relayed: int = 0
     """Entries given to gateway nodes."""
     not_relayed: int = 0
+    replayed: int = 0
+    """Events given again to partitions that may have lost them in a failover."""
     steps: int = 0
     """Steps of ladders that were taken, passed over or put off."""
     digests: int = 0
@@ -93,6 +95,7 @@ class Stats:
             ("events_scheduled", "Events put off until their time", self.scheduled),
             ("relayed", "Entries given to gateway nodes", self.relayed),
             ("not_relayed", "Entries that a node's stream in Redis refused", self.not_relayed),
+            ("replayed", "Events given again to partitions that may have lost them in a failover", self.replayed),
             ("steps", "Steps of ladders that were taken, passed over or put off", self.steps),
             ("digests", "Digests that were sent or put off", self.digests),
             ("timers_buried", "Timers that could not be worked, moved to the dead letters", self.timers_buried),

@@ -7,9 +7,8 @@ workers with different clocks agree, and a worker that comes late finds what is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from bus.consumer import blame
@@ -19,6 +18,7 @@ from bus.lease import Lease
 from bus.outcome import Done, Outcome
 from bus.pipe import Call, Pipe
 from fanout.ladder.steps import Steps
+from fanout.look import Later
 
 LONGEST_WAIT: Final = 5.0
 """Redis's clock may be set while we wait, and a call to wake us may be lost with its caller."""
@@ -27,23 +27,6 @@ SECOND_LOOK: Final = 0.01
 """How soon we look again, in seconds, where everything due had changed before it was worked."""
 NOTED: Final = 86_400_000
 """How long it is known of a scheduled event, after its time is over, that there was one; in milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """An entry whose event is due at Unix time `at` and over at `over`; `origin`: id of the entry it first came in."""
-
-    at: float
-    origin: str
-    fields: Mapping[bytes, bytes]
-    ref: str
-    over: float
-
-    @property
-    def member(self) -> bytes:
-        """What stands for it in the sorted set; the same however often it is put there."""
-        producer = self.fields.get(b"p", b"").replace(b"\n", b" ")
-        return b"\n".join((b"event", self.origin.encode(), producer, self.fields[b"e"]))
 
 
 class Timers:

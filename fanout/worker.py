@@ -12,6 +12,7 @@ from bus.clock import Clock
 from bus.consumer import Consumer
 from bus.crew import Crew
 from bus.errors import BusError
+from bus.generation import Generations
 from bus.keys import Keys
 from bus.lease import Lease, Leases
 from bus.pipe import Pipe
@@ -22,6 +23,7 @@ from fanout.bulk import Lane, lane
 from fanout.doorbell import Doorbell
 from fanout.ladder.steps import Steps
 from fanout.publisher import Publisher
+from fanout.replay import Replay
 from fanout.resolver import Resolver
 from fanout.settings import FanoutSettings
 from fanout.stats import Stats
@@ -30,6 +32,8 @@ from fanout.timers import Timers
 
 LANES: Final = 1
 """Steps of bulk lanes under way at a time, so that the live lanes wait for one at most."""
+LOOK: Final = 2.0
+"""Seconds between two looks at the generations of all partitions, also of those that nothing is for."""
 
 Connect = Callable[[int], Pipe]
 
@@ -41,11 +45,13 @@ class _Work:
     line: Pipe
     consumer: Consumer
     timers: Timers
+    replay: Replay
     bulk: Lane
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(run) for run in (self.line.run(), self.bulk.line.run(), self.timers.run())]
+            runs = (self.line.run(), self.bulk.line.run(), self.timers.run(), self.replay.run())
+            beside = [group.create_task(run) for run in runs]
             walks = group.create_task(self.bulk.consumer.run())
             await self.consumer.run()
             await walks
@@ -71,13 +77,15 @@ class Worker:
         control: Pipe,
         connect: Connect,
         keys: Keys,
+        generations: Generations,
         publisher: Publisher,
         steps: Steps,
         settings: FanoutSettings,
         clock: Clock,
         stats: Stats,
     ) -> None:
-        self._pipe, self._connect, self._keys = pipe, connect, keys
+        self._pipe, self._control, self._connect, self._keys = pipe, control, connect, keys
+        self._generations = generations
         self._publisher, self._steps, self._settings = publisher, steps, settings
         self._clock, self._stats = clock, stats
         ttl = min(settings.worker_ttl, settings.lease_ttl)
@@ -110,13 +118,13 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what was taken, give the leases back, and be gone."""
         async with asyncio.TaskGroup() as group:
-            looking = group.create_task(self._look_for_nodes())
+            looking = [group.create_task(look) for look in (self._look_for_nodes(), self._look_for_failovers())]
             known = group.create_task(self._known.wait())
             stopping = group.create_task(stop.wait())
             # Without this list everybody would be offline.
             await asyncio.wait((known, stopping), return_when=asyncio.FIRST_COMPLETED)
             await self._tenancy.run(stop)
-            for task in (looking, known):
+            for task in (*looking, known):
                 task.cancel()
 
     async def _look_for_nodes(self) -> None:
@@ -128,13 +136,29 @@ class Worker:
                 self._known.set()
             await asyncio.sleep(self._pause)
 
+    async def _look_for_failovers(self) -> None:
+        """Meet every partition's server, also where there is nothing to say to it."""
+        while True:
+            await self._generations.look(self._control)
+            await asyncio.sleep(LOOK)
+
     def _begin(self, lease: Lease) -> _Work:
         p, settings = lease.partition, self._settings
         queue = Queue(
             self._pipe, self._keys, lease, batch=settings.batch, keep=settings.keep_acked, dead=settings.dead_size
         )
         timers = self._timers[p] = Timers(self._pipe, self._keys, lease, self._steps)
-        resolver = Resolver(p, self._publisher, timers, self._clock, self._stats)
+        replay = Replay(
+            self._pipe,
+            self._keys,
+            lease,
+            self._publisher,
+            self._generations,
+            self._clock,
+            self._stats,
+            keep=settings.keep_acked,
+        )
+        resolver = Resolver(p, self._publisher, timers, replay, self._clock, self._stats)
         line = self._connect(p)
         bell = Doorbell(line, self._keys.events(p))
         bulk = lane(
@@ -148,4 +172,4 @@ class Worker:
             self._stats,
             self._turns,
         )
-        return _Work(line, Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues), timers, bulk)
+        return _Work(line, Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues), timers, replay, bulk)

@@ -1,14 +1,19 @@
 """The Lua scripts, one file per operation, each with its contract in the header.
 
-`load(name)` gives a `Script`: its text and the SHA-1 under which Redis knows it.
+`load(name)` gives a `Script`: its text and the SHA-1 under which Redis knows it. What several scripts have in common
+stands in `parts/`, and goes into the text of each at its line `--#include NAME`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
+from typing import Final
+
+_INCLUDE: Final = re.compile(r"^--#include (\w+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +28,12 @@ class Script:
 @cache
 def load(name: str) -> Script:
     """The script of that name."""
-    text = files(__name__).joinpath(f"{name}.lua").read_text()
+    text = _INCLUDE.sub(lambda found: _read("parts", f"{found[1]}.lua"), _read(f"{name}.lua"))
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(*path: str) -> str:
+    return files(__name__).joinpath(*path).read_text()
 
 
 @cache

@@ -5,20 +5,24 @@
 -- ARGV  1 epoch to use where the topic has none, 2 first offset wanted ("-" for the oldest, "+" for the newest),
 --       3 "1" for newest first, 4 most publications wanted (0: only the position), 5 prefix of body keys,
 --       6 ttl of meta (s)
--- Returns  {epoch, top, {offset, publication, …}}; a body that is gone is an empty string
+-- Returns  {epoch, top, {offset, publication, …}}; a body that is gone is an empty string. Behind these, where there is
+--          something to say: former epochs and up to where their offsets still count, as text
 -- Atomic because position and publications must belong to the same moment.
-local epoch = redis.call('HGET', KEYS[2], 'epoch')
+--#include position
+local generation = generation_of(KEYS[2])
+local epoch, top, gen, followed = unpack(redis.call('HMGET', KEYS[2], 'epoch', 'top', 'gen', 'followed'))
 if not epoch then
   -- A log without a position is from before the position was lost: its offsets mean nothing now.
   redis.call('DEL', KEYS[1])
   local inbox = string.match(KEYS[1], '^(.*:)inbox$')
   if inbox then redis.call('DEL', inbox .. 'unread', inbox .. 'archived') end
-  epoch = ARGV[1]
-  redis.call('HSET', KEYS[2], 'epoch', epoch, 'top', 0)
+  epoch, top = ARGV[1], 0
+  begin_epoch(generation, KEYS[2], epoch)
+else
+  epoch = epoch_in(generation, KEYS[2], KEYS[1], epoch, top, gen)
 end
 -- That somebody follows it durably must not be forgotten.
-if redis.call('HEXISTS', KEYS[2], 'followed') == 0 then redis.call('EXPIRE', KEYS[2], ARGV[6]) end
-local top = tonumber(redis.call('HGET', KEYS[2], 'top'))
+if not followed then redis.call('EXPIRE', KEYS[2], ARGV[6]) end
 local out = {}
 if tonumber(ARGV[4]) > 0 then
   local from = ARGV[2]
@@ -34,4 +38,5 @@ if tonumber(ARGV[4]) > 0 then
     out[#out + 1] = redis.call('HGET', ARGV[5] .. entry[2][2], 'pub') or ''
   end
 end
-return {epoch, top, out}
+if generation == '1' then return {epoch, tonumber(top), out} end
+return {epoch, tonumber(redis.call('HGET', KEYS[2], 'top')), out, redis.call('HGET', KEYS[2], 'survived') or ''}

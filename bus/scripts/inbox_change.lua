@@ -12,8 +12,10 @@
 -- Atomic because marks, numbers and the publication that tells of them must agree on all devices.
 local log, meta, unread, archived, routes, trail = unpack(KEYS)
 local what, up_to, bodies, ttl, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[10])
-local epoch, top, seen = unpack(redis.call('HMGET', meta, 'epoch', 'top', 'seen'))
+--#include position
+local epoch, top, seen, gen = unpack(redis.call('HMGET', meta, 'epoch', 'top', 'seen', 'gen'))
 if not epoch then return {0, 0, 0, 0, '', ''} end
+epoch = epoch_in(generation_of(meta), meta, log, epoch, top, gen)
 seen = tonumber(seen or 0)
 
 local function at(offset) return redis.call('XRANGE', log, offset .. '-0', offset .. '-0')[1] end

@@ -11,15 +11,18 @@
 -- before it is counted.
 local log, meta, unread, archived = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local which, wanted, look, room = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local epoch = redis.call('HGET', meta, 'epoch')
+--#include position
+local generation = generation_of(meta)
+local epoch, top, gen, seen = unpack(redis.call('HMGET', meta, 'epoch', 'top', 'gen', 'seen'))
 if not epoch then
   -- A log without a position is from before the position was lost: its offsets mean nothing now.
   redis.call('DEL', log, unread, archived)
-  epoch = ARGV[1]
-  redis.call('HSET', meta, 'epoch', epoch, 'top', 0)
+  epoch, top = ARGV[1], 0
+  begin_epoch(generation, meta, epoch)
+else
+  epoch = epoch_in(generation, meta, log, epoch, top, gen)
 end
 redis.call('EXPIRE', meta, ARGV[6])
-local top, seen = unpack(redis.call('HMGET', meta, 'top', 'seen'))
 seen = tonumber(seen or 0)
 
 local function publication(entry)

@@ -7,24 +7,28 @@
 --       check, so that the routes of a dead node go by themselves), 8 ttl of meta (s), 9 most bytes of publications
 --       unless the first alone has more (absent: any number)
 -- Returns  {epoch, top, {offset, publication, offset, publication, …}}; an empty publication is one that was withdrawn;
---          a list that does not begin right after the offset last seen says that something is no longer there
+--          a list that does not begin right after the offset last seen says that something is no longer there. Behind
+--          these, where there is something to say: former epochs and up to where their offsets still count, as text
 -- Atomic because a publication between the route and the reading would be neither in the history nor on the wire.
+--#include position
 local time = redis.call('TIME')
+local generation = generation_of(KEYS[2])
 -- The route says when it was last refreshed: when its node dies, that is when the person was last seen.
 redis.call('HSET', KEYS[3], ARGV[1], string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
 redis.call('EXPIRE', KEYS[3], ARGV[7])
-local epoch = redis.call('HGET', KEYS[2], 'epoch')
+local epoch, top, gen, followed = unpack(redis.call('HMGET', KEYS[2], 'epoch', 'top', 'gen', 'followed'))
 if not epoch then
   -- A log without a position is from before the position was lost: its offsets mean nothing now.
   redis.call('DEL', KEYS[1])
   local inbox = string.match(KEYS[1], '^(.*:)inbox$')
   if inbox then redis.call('DEL', inbox .. 'unread', inbox .. 'archived') end
-  epoch = ARGV[2]
-  redis.call('HSET', KEYS[2], 'epoch', epoch, 'top', 0)
+  epoch, top = ARGV[2], 0
+  begin_epoch(generation, KEYS[2], epoch)
+else
+  epoch = epoch_in(generation, KEYS[2], KEYS[1], epoch, top, gen)
 end
 -- That somebody follows it durably must not be forgotten.
-if redis.call('HEXISTS', KEYS[2], 'followed') == 0 then redis.call('EXPIRE', KEYS[2], ARGV[8]) end
-local top = tonumber(redis.call('HGET', KEYS[2], 'top'))
+if not followed then redis.call('EXPIRE', KEYS[2], ARGV[8]) end
 local missed = {}
 if ARGV[3] == '1' then
   local since, room = tonumber(ARGV[4]), tonumber(ARGV[9]) or math.huge
@@ -41,4 +45,5 @@ if ARGV[3] == '1' then
     end
   end
 end
-return {epoch, top, missed}
+if generation == '1' then return {epoch, tonumber(top), missed} end
+return {epoch, tonumber(redis.call('HGET', KEYS[2], 'top')), missed, redis.call('HGET', KEYS[2], 'survived') or ''}

@@ -10,23 +10,27 @@
 --       9 what of the person decides whether they want it live: "" nothing, "on" yes unless turned off, "off" no unless
 --       turned on, 10 category, 11 event without its audience ("" where nobody needs it), 12 ladder ("" none),
 --       13 when its time is over (Unix ms), 14 index of the first step that takes a timer ("" none), 15 its wait (ms),
---       16 most silence of somebody who is only about to come back (ms), 17 how many nodes live, then these; then how
---       many topics there are, then their names; then pairs: number of a topic, number of the earlier event (1, 2, …)
---       whose `seen` must hold it already
+--       16 most silence of somebody who is only about to come back (ms), 17 generation of the partition that this is
+--       meant for ("" any), 18 how many nodes live, then these; then how many topics there are, then their names; then
+--       pairs: number of a topic, number of the earlier event (1, 2, …) whose `seen` must hold it already
 -- Returns  {worker, {offset, epoch, followed, node, …} for each topic}. The worker is who has the partition, when a timer
 --          was set that is due before all others, else "". Offset 0: no place in history; for a notification that means
 --          that the person does not want it live. Followed is 1 where somebody follows the topic durably. {-1, error} for
 --          a topic whose keys cannot be used, which nothing was done to. {} when the event is withdrawn. The error
 --          BEHIND, with nothing done, when an earlier event of the same batch did not get through: the order of a topic
---          is the order of its events.
+--          is the order of its events. The error STALE, with nothing done, in another generation than the one meant:
+--          something that came before may be lost, and has to be given again first.
 -- Atomic because the offset, the log entry, the timer and `seen` must agree: a re-run after a crash anywhere between
 -- would otherwise give one event two offsets, or nobody would follow it.
+--#include position
 local body, seen, timers, counts = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
 local publication, ref, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local size, new_epoch, kind, wanted = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
 local fleeting, index, wait = kind == 'fleeting', ARGV[14], tonumber(ARGV[15])
-local at = 18 + tonumber(ARGV[17])
+local at = 19 + tonumber(ARGV[18])
 local topics = tonumber(ARGV[at])
+local generation = generation_of(timers)
+if ARGV[17] ~= '' and ARGV[17] ~= generation then return redis.error_reply('STALE another generation') end
 if redis.call('EXISTS', KEYS[3]) == 1 then return {} end
 
 local names = {unpack(ARGV, at + 1, at + topics)}
@@ -37,7 +41,7 @@ for i = at + topics + 1, #ARGV, 2 do
 end
 
 local alive = {}
-for i = 18, at - 1 do alive[ARGV[i]] = true end
+for i = 19, at - 1 do alive[ARGV[i]] = true end
 -- Read before anything is written, so that a key of another type refuses the whole.
 local before = redis.call('HMGET', seen, unpack(names))
 local kept = redis.call('HMGET', body, 'pub', 'e', 'l', 'x')
@@ -144,15 +148,17 @@ local function keep(name, offset)
   given[#given + 1] = offset
 end
 
--- Offset (text) and epoch, appending unless it was given before. `known`: epoch, top, followed, kept.
+-- Offset (text) and epoch, appending unless it was given before. `known`: epoch, top, followed, kept, generation.
 local function place(n, log, base, meta, inbox, known)
   local epoch, top, earlier = known[1], known[2], before[n]
   if not epoch then
     epoch, top, earlier = new_epoch, 0, false
-    redis.call('HSET', meta, 'epoch', epoch, 'top', 0)
+    begin_epoch(generation, meta, epoch)
     -- A log without a position is from before the position was lost: its offsets mean nothing now.
     redis.call('DEL', log)
     if inbox then redis.call('DEL', base .. 'unread', base .. 'archived') end
+  else
+    epoch = epoch_in(generation, meta, log, epoch, top, known[5])
   end
   if earlier then return earlier, epoch, false end
   local offset = string.format('%.0f', (top or 0) + 1)
@@ -177,7 +183,7 @@ local function give(n)
   local inbox = string.sub(log, -6) == ':inbox'
   local base = string.sub(log, 1, inbox and -6 or -4)
   local meta = base .. 'meta'
-  local known = redis.call('HMGET', meta, 'epoch', 'top', inbox and 'last_seen' or 'followed', 'kept')
+  local known = redis.call('HMGET', meta, 'epoch', 'top', inbox and 'last_seen' or 'followed', 'kept', 'gen')
   if inbox and (before[n] == '0' or (not before[n] and not wants(base))) then
     if not before[n] and not fleeting then
       note(base, 'preference')

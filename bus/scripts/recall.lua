@@ -14,6 +14,9 @@ local ref, bodies, ttl = ARGV[1], ARGV[3], tonumber(ARGV[5])
 local vias = {}
 for via in string.gmatch(ARGV[8], '%S+') do vias[#vias + 1] = via end
 
+--#include position
+local generation = generation_of(told)
+
 local function count(field)
   redis.call('HINCRBY', counts, field, 1)
   if redis.call('TTL', counts) < 0 then redis.call('EXPIRE', counts, ARGV[2]) end
@@ -53,7 +56,8 @@ local function say(log, meta, unread, withdrawn, id)
 end
 
 local function take_back(name, user, withdrawn, id, log, meta, routes, unread, archived, trail)
-  local given, epoch = redis.call('HGET', told, name), redis.call('HGET', meta, 'epoch')
+  local given, known = redis.call('HGET', told, name), redis.call('HMGET', meta, 'epoch', 'top', 'gen')
+  local epoch = known[1] and epoch_in(generation, meta, log, known[1], known[2], known[3])
   if not given then
     given = '0'
     if withdrawn ~= '0' and epoch then

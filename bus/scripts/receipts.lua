@@ -4,10 +4,12 @@
 -- ARGV  1 prefix of counts keys, 2 prefix of body keys, 3 size of a trail, 4 most ranges kept of what was acknowledged;
 --       then per person: epoch, offsets written, offsets acknowledged, both as `a-b,c-d`, sorted and apart
 -- Returns  per person {how many offsets were newly written, how many newly acknowledged}, or {-1, reason} for a person
---          of whom nothing was noted: "epoch" (the log was made anew since), "top" (there is no such offset yet),
---          "WRONGTYPE" (keys that cannot be used)
+--          of whom nothing was noted: "epoch" (the log was made anew since, or what was meant was lost), "top" (there is
+--          no such offset yet), "WRONGTYPE" (keys that cannot be used). Of a former epoch counts what survived
 -- Atomic because two devices of one person acknowledge at the same time, and each event is counted once.
+--#include position
 local most = tonumber(ARGV[4])
+local generation = #KEYS > 0 and generation_of(KEYS[1])
 
 -- As bus/ranges.py has it, which this is tested against.
 local function parse(text)
@@ -56,6 +58,23 @@ end
 
 local function highest(ranges) return #ranges > 0 and ranges[#ranges][2] or 0 end
 
+-- Up to which offset an epoch that somebody names still counts here: nil for none at all.
+local function survived(epoch, meta, log, known)
+  local now = epoch_in(generation, meta, log, known[1], known[2], known[5])
+  if epoch == now then return math.huge end
+  for before, top in string.gmatch(redis.call('HGET', meta, 'survived') or '', '(%S+) (%d+)') do
+    if before == epoch then return tonumber(top) end
+  end
+end
+
+local function below(ranges, top)
+  local out = {}
+  for _, range in ipairs(ranges) do
+    if range[1] <= top then out[#out + 1] = {range[1], math.min(range[2], top)} end
+  end
+  return out
+end
+
 -- The trail and the counts of what is new; gives back how many offsets that is.
 local function tell(log, trail, kind, ranges)
   local new = 0
@@ -78,8 +97,17 @@ local function tell(log, trail, kind, ranges)
 end
 
 local function note(meta, log, trail, epoch, written, acked)
-  local known = redis.call('HMGET', meta, 'epoch', 'top', 'written', 'acked')
-  if known[1] ~= epoch then return {-1, 'epoch'} end
+  local known = redis.call('HMGET', meta, 'epoch', 'top', 'written', 'acked', 'gen')
+  if not known[1] then return {-1, 'epoch'} end
+  if known[1] ~= epoch or (known[5] or '1') ~= generation then
+    local top = survived(epoch, meta, log, known)
+    if not top then return {-1, 'epoch'} end
+    if top < math.huge then
+      local some = #written + #acked > 0
+      written, acked = below(written, top), below(acked, top)
+      if some and #written + #acked == 0 then return {-1, 'epoch'} end
+    end
+  end
   local up_to, before = tonumber(known[3] or 0), parse(known[4])
   local wanted = math.max(highest(written), highest(acked))
   if wanted > tonumber(known[2]) then

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -97,6 +98,7 @@ class Bench:
         category: str = "",
         first: tuple[int, int] | None = None,
         nodes: Sequence[str] = (),
+        meant: str = "",
     ) -> list[Any]:
         """publish.lua as it answers; `first`: index and wait (ms) of the first step."""
         keys, p = self.keys, self.keys.partition(topics[0])
@@ -104,7 +106,7 @@ class Bench:
         names += [keys.counts(p, event), *(keys.log(topic) for topic in topics)]
         args: list[Arg] = [f'"data":"{event}"', escape(event), ttl, ttl, 86_400, size, epoch, kind or "notification"]
         args += [wanted, category, *(("", "") if first is None else ("{}", "[]")), 12_345, *(first or ("", 0))]
-        args += [20_000, len(nodes), *nodes, len(topics), *topics]
+        args += [20_000, meant, len(nodes), *nodes, len(topics), *topics]
         if after is not None:
             names.append(keys.seen(p, after))
             args += [part for number in range(len(topics)) for part in (number + 1, 1)]
@@ -282,6 +284,10 @@ async def test_ack_trims_what_was_acknowledged_a_while_ago_and_nothing_else(benc
         await bench.ask("XADD", bench.keys.events(P), f"{number}-1", "e", "x")
     ids = await bench.taken(count=300)
     await bench.ack(*ids[:250])
+    assert await bench.ask("XLEN", bench.keys.events(P)) == 300, "the entries are old, but not their acknowledgement"
+    async with asyncio.timeout(5):
+        while await bench.ask("XLEN", bench.keys.events(P)) == 300:
+            await bench.ack(ids[249], keep=20)
     left = await bench.ask("XRANGE", bench.keys.events(P), "-", "+")
     assert 51 <= len(left) <= 151  # whole nodes of 100 go
     assert [entry[0] for entry in left][-50:] == ids[250:]

@@ -60,7 +60,7 @@ class Node:
         prefix = keys.body_prefix(keys.partition(topic))
         args = (self.name, "fresh", int(since is not None), since or 0, limit, prefix, 600, 86_400)
         names = (keys.log(topic), keys.meta(topic), keys.routes(topic))
-        epoch, top, flat = await self.pipe.script("join", names, args)
+        epoch, top, flat, *_ = await self.pipe.script("join", names, args)
         return epoch.decode(), top, flat[1::2]
 
     async def entries(self, count: int = 1) -> list[dict[str, bytes]]:

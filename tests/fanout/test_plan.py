@@ -126,7 +126,7 @@ def test_the_arguments_of_publish() -> None:
     ]
     assert list(args) == [
         *(planned.publication, escape(second.ref), 86_400, 86_400, MARGIN + 60, 1_000, "ep", "notification", "on"),
-        *("orders", encode_content(second), encode_ladder(RULES.ladder), 1_060_000, 1, 30_000, 20_000),
+        *("orders", encode_content(second), encode_ladder(RULES.ladder), 1_060_000, 1, 30_000, 20_000, ""),
         *(2, "n1", "n2", 1, "@alice", 1, 1),
     ]
 

@@ -9,9 +9,8 @@ import pytest
 
 from bus.outcome import Expired, Rejected
 from bus.queue import Entry
+from fanout.look import AT_ONCE, Later, accepted_at, look
 from fanout.plan import Current
-from fanout.resolver import AT_ONCE, accepted_at, look
-from fanout.timers import Later
 
 NOW = 1_800_000_000.0
 EVENT = {"type": "x", "to": {"users": ["alice"]}}
