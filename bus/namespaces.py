@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
+from bus.event import topic_fault
 from bus.settings import BadSetting
 
 WHO: Final = ("nobody", "subscriber", "user", "token")
@@ -41,18 +42,74 @@ class Namespace:
 
 
 DEFAULT: Final = Namespace()
+CLOSED: Final = Namespace(subscribe="nobody", history="nobody")
+"""What stored rules become that cannot be read."""
+STAR: Final = "*"
+"""Stands for all that are not named."""
+MOST: Final = 1_000
+"""Rules that can be stored at run time."""
 
 
 class Namespaces:
-    """All namespaces of an installation; `*` in the settings changes the rules of those not named."""
+    """All namespaces of an installation; `*` changes the rules of those not named.
+
+    The table of the settings is fixed; `override` puts rules that were made at run time in place of those of the same
+    name. Everybody of a process shares one object, so what it says changes for all of them at once.
+    """
 
     def __init__(self, table: Mapping[str, Any]) -> None:
-        self._fallback = _read("*", table.get("*", {}), DEFAULT)
-        self._named = {name: _read(name, raw, self._fallback) for name, raw in table.items() if name != "*"}
+        """Raises `BadSetting`."""
+        self._table = dict(table)
+        self._stored: Mapping[str, Any] = {}
+        self._fallback = DEFAULT
+        self._named: dict[str, Namespace] = {}
+        self._build()
 
     def of(self, topic: str) -> Namespace:
-        """Rules of a topic `namespace:name`."""
+        """Rules of a topic `namespace:name`, or of a namespace by its name alone."""
         return self._named.get(topic.partition(":")[0], self._fallback)
+
+    def override(self, stored: Mapping[str, Any]) -> None:
+        """Take these rules, by namespace, in place of those taken before. A rule that this release does not know is
+        passed over; where what is left cannot be read, the namespace is closed."""
+        self._stored = {name: _known(raw) for name, raw in stored.items()}
+        self._build()
+
+    def check(self, name: str, raw: object) -> None:
+        """Whether these rules could be those of a namespace. Raises `BadSetting` as the settings would."""
+        _read(name, raw, self._fallback)
+
+    def listed(self) -> dict[str, tuple[Namespace, bool]]:
+        """The rules of every namespace that has its own, and whether they were made at run time; `*` among them."""
+        names = sorted({*self._table, *self._stored, STAR})
+        return {name: (self.of(name), name in self._stored) for name in names}
+
+    def _build(self) -> None:
+        self._fallback = self._rules(STAR, DEFAULT)
+        names = {*self._table, *self._stored} - {STAR}
+        self._named = {name: self._rules(name, self._fallback) for name in names}
+
+    def _rules(self, name: str, base: Namespace) -> Namespace:
+        if name not in self._stored:
+            return _read(name, self._table.get(name, {}), base)
+        try:
+            return _read(name, self._stored[name], base)
+        except BadSetting:
+            return CLOSED
+
+
+def name_fault(name: str) -> str | None:
+    """What is wrong with the name of a namespace, or None."""
+    return None if name == STAR else topic_fault(f"{name}:a") or ("must not contain a colon" if ":" in name else None)
+
+
+def _known(raw: object) -> object:
+    if not isinstance(raw, Mapping):
+        return raw
+    return {rule: value for rule, value in raw.items() if rule in _RULES}
+
+
+_RULES: Final = frozenset(f.name for f in fields(Namespace))
 
 
 def _read(name: str, raw: object, base: Namespace) -> Namespace:

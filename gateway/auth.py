@@ -11,19 +11,21 @@ import re
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Final
 
 import orjson
 
 from bus.event import MAX_DEPTH, depth_of, name_fault, topic_fault
-from gateway.effects import Claims, Denied
+from gateway.effects import UNSTAMPED, Claims, Denied, Stamp
 from gateway.keyring import ASYMMETRIC, Key, KeyRing
 from gateway.wire.codes import Disconnect, Error
 
 MAX_TOKEN: Final = 8_192
 """Longest token, in bytes."""
 MAX_KEY_NAME: Final = 256
+MAX_ID: Final = 256
+"""Longest `jti`, in characters."""
 MAX_TIME: Final = 253_402_300_800.0
 """Unix time of the year 10000: what lies beyond is no date."""
 TYPES: Final = ("jwt", "at+jwt", "application/jwt", "application/at+jwt")
@@ -46,6 +48,8 @@ class Rules:
     audience: str
     leeway: float = 10.0
     """By how much clocks may differ."""
+    longest: float = inf
+    """How long a token may still be good: a revocation is not kept for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +136,20 @@ def _claims(payload: Mapping[str, Any], rules: Rules, now: float, topic: str | N
     info = payload.get("info")
     if payload.get("channel") != topic or depth_of(info) > MAX_DEPTH:
         return INVALID
+    stamp = _stamp(payload)
+    if stamp is None or expires_at > now + rules.longest + rules.leeway:
+        return INVALID
     if now >= expires_at + rules.leeway:
         return EXPIRED
-    return Claims(user, expires_at, tuple(topics), b"" if info is None else orjson.dumps(info), topic)
+    return Claims(user, expires_at, tuple(topics), b"" if info is None else orjson.dumps(info), topic, stamp)
+
+
+def _stamp(payload: Mapping[str, Any]) -> Stamp | None:
+    """Its id and age; `iat` is a date here, for `_has_begun` said so."""
+    jti, issued_at = payload.get("jti", ""), payload.get("iat", 0)
+    if not isinstance(jti, str) or len(jti) > MAX_ID:
+        return None
+    return Stamp(jti, float(issued_at)) if jti or issued_at else UNSTAMPED
 
 
 def _is_meant_for_us(payload: Mapping[str, Any], rules: Rules) -> bool:

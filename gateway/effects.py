@@ -7,9 +7,23 @@ An effect is something to do; some effects are questions, and each question gets
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from bus.cursor import Cursor
 from gateway.wire.codes import Disconnect, Error
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a revocation knows a token by."""
+
+    jti: str = ""
+    """Its id; empty where it has none."""
+    issued_at: float = 0.0
+    """Unix time (`iat`); one that does not say is older than all others."""
+
+
+UNSTAMPED: Final = Stamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +39,7 @@ class Claims:
     """JSON shown to others in presence and beside publications; empty for none."""
     topic: str | None = None
     """The one topic of a subscription token; None in a connection token."""
+    stamp: Stamp = UNSTAMPED
 
 
 # Effects ---------------------------------------------------------------------------------------------------------

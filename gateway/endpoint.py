@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bus.cursor import Cursor
+from bus.namespaces import Namespaces
 from gateway.api.problem import Kind, Refusal
 from gateway.connection import Connection
 from gateway.effects import Claims, Denied, Failed, Verified
@@ -33,6 +34,8 @@ class OriginRule(Protocol):
 class Backend(Application, OriginRule, Protocol):
     """What the HTTP transports need of the service behind them. See `gateway.service.Service`."""
 
+    @property
+    def namespaces(self) -> Namespaces: ...
     def authenticate(self, token: str, on_answer: Callable[[Verified | Denied | Failed], None]) -> None: ...
     def emulate(self, session: str, node: str, message: bytes, on_done: Callable[[bool | None], None]) -> None: ...
     def open_events(

@@ -20,7 +20,6 @@ from starlette.routing import Route
 from bus.cursor import Cursor
 from bus.event import topic_fault
 from bus.keys import inbox_of
-from bus.namespaces import Namespaces
 from gateway.api.claims import claims_of
 from gateway.api.keys import bearer, unauthenticated
 from gateway.api.problem import Kind, Refusal
@@ -95,7 +94,6 @@ class _Opener:
     def __init__(self, service: Backend) -> None:
         self._service = service
         self._carrier = Carrier(service)
-        self._namespaces = Namespaces(service.settings.namespaces)
 
     async def open(self, request: Request) -> Response | Refusal:
         if refused := refusal(request, self._service):
@@ -108,7 +106,7 @@ class _Opener:
         if isinstance(claims, Refusal):
             return claims
         standing = Standing(inbox_of(claims.user), claims.topics, ())
-        if any(subscribe_error(self._namespaces, standing, topic) for topic in topics):
+        if any(subscribe_error(self._service.namespaces, standing, topic) for topic in topics):
             return Refusal(Kind.FORBIDDEN, "the user may not subscribe to one of these topics")
         return self._hand_over(request, claims, topics)
 

@@ -69,6 +69,8 @@ class Door:
             return Refusal(403, "pages of this origin may not connect")
         if self.draining:
             return Refusal(503, "this node is going away", b"Retry-After: 1\r\n")
+        if service.isolated:
+            return Refusal(503, "this node is cut off from Redis", b"Retry-After: 5\r\n")
         remote = remote_of(transport) if service.settings.connections_per_address else ""
         if not service.admit(remote):
             return Refusal(429, "too many connections", b"Retry-After: 5\r\n")

@@ -9,12 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bus.namespaces import Namespaces
 from gateway.effects import Answer, Close, Effect, Question, Send
 from gateway.pings import SEND_PING, Pings
+from gateway.revocation import Revocations
 from gateway.states import TRANSITIONS, Input, State
 from gateway.wire import commands, replies
 from gateway.wire.codes import Disconnect, Error
@@ -30,6 +31,7 @@ class SessionContext:
     namespaces: Namespaces
     node: str
     version: str
+    revocations: Revocations = field(default_factory=Revocations)
     ping_interval: float = 25.0
     refresh_grace: float = 25.0
     """How long after a token ran out its successor may still come: clients ask for it only when it has run out."""

@@ -47,9 +47,10 @@ def application(node: Node, spawn: Spawn) -> ASGIApp:
         ingest=node.ingest,
         stats=node.stats,
         authenticate=node.service.authenticate,
-        probe=node.ready,
+        probe=node.readiness,
         people=node.people,
         forgetting=node.forgetting,
+        control=node.control,
     )
     routes: list[BaseRoute] = app.routes(parts)
     for transport in (sse, http_stream, events_stream, emulation):
@@ -93,7 +94,8 @@ async def _begin(node: Node, spawn: Spawn) -> None:
     """Start the node's loops, and be alive for the others before the first client comes."""
     spawn(node.pipe.run())
     await _alive(node)
-    for loop in (node.feed.run(), node.heartbeat.run(), node.service.watch.run(), watch_loop(node.stats)):
+    loops = (node.feed.run(), node.heartbeat.run(), node.pulse.run(), node.control.run(), node.service.watch.run())
+    for loop in (*loops, watch_loop(node.stats)):
         spawn(loop)
     if node.verifier.published is not None:
         spawn(node.verifier.published.run())
@@ -105,6 +107,7 @@ async def _alive(node: Node) -> None:
         try:
             await node.pipe.wait_up(RETRY)
             await node.heartbeat.beat()
+            await node.control.look()  # before anyone comes: what is revoked, and which rules hold
             return
         except BusError:
             await asyncio.sleep(RETRY)

@@ -14,7 +14,18 @@ from typing import Any, Final
 from prometheus_client import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-GAUGES: Final = frozenset(("connections", "authenticated", "stalled", "topics", "loop_blocked_seconds_max"))
+GAUGES: Final = frozenset(
+    (
+        "connections",
+        "authenticated",
+        "stalled",
+        "topics",
+        "loop_blocked_seconds_max",
+        "health",
+        "proof_seconds",
+        "stream_lag",
+    )
+)
 """Fields that may fall; all others only rise."""
 LABELS: Final = {
     "closed": "code",

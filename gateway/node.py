@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final
 
 from bus.clock import Clock
 from bus.keys import Keys
 from bus.namespaces import Namespaces
 from bus.people.erase import Eraser
-from bus.pipe import Pipe
+from bus.pipe import OnReply, Pipe
+from bus.stored_rules import StoredRules
 from gateway.calls import Calls, Spawn
+from gateway.control import Control
 from gateway.feed import STREAM_TTLS, Feed, Heartbeat
 from gateway.flusher import Flusher
 from gateway.forgetting import FORGET, Forgetting
+from gateway.health import Health, Patience, Readiness
 from gateway.history import History
 from gateway.hub import Hub
 from gateway.inbox import Inbox
@@ -27,13 +31,19 @@ from gateway.origins import Origins
 from gateway.people import People
 from gateway.presence import Presence
 from gateway.procedures import Procedures
+from gateway.pulse import Pulse
 from gateway.receipts import Receipts
-from gateway.relay import Relay, ignore
+from gateway.relay import Relay
+from gateway.revocation import Revocations
 from gateway.service import Parts, Service
 from gateway.session import SessionContext
 from gateway.settings import GatewaySettings
 from gateway.stats import Stats
 from gateway.verifier import Verifier
+
+PROBE: Final = "probe"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +64,20 @@ class Node:
     forgetting: Forgetting
     feed: Feed
     heartbeat: Heartbeat
+    pulse: Pulse
+    control: Control
     stats: Stats
 
     async def ready(self, timeout: float = 2.0) -> bool:
-        """Whether a message of ours goes through Redis to this node's own stream and comes back within `timeout` s."""
-        if not self.pipe.up or self.service.draining:
-            return False
+        """Whether a message of ours goes through Redis to this node's own stream and comes back within `timeout` s, or
+        did so within the last second."""
+        return self.pipe.up and not self.service.draining and await self.pulse.proof(timeout)
 
-        def send(number: int) -> None:
-            self.relay.control(self.id, {"op": "probe", "number": number}, ignore)
-
-        return await self.service.watch.probe(send, timeout)
+    async def readiness(self) -> Readiness:
+        """The same, and where the node stands."""
+        ready = await self.ready()
+        state = "draining" if self.service.draining else self.pulse.state.value
+        return Readiness(ready, state, self.pulse.seconds)
 
 
 def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn: Spawn) -> Node:
@@ -77,17 +90,18 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn
     keys = Keys(settings.prefix, settings.partitions)
     hub, stats = Hub(), Stats()
     loop = asyncio.get_running_loop()
+    revocations, namespaces = Revocations(settings.revocations), Namespaces(settings.namespaces)
     receipts = Receipts(pipe, keys, hub, loop, stats)
     flusher = Flusher(hub, loop, receipts.wake)
     names = Names(node)
     history = History(pipe, keys, names)
-    verifier = Verifier(settings, clock, pipe, keys)
+    verifier = Verifier(settings, clock, pipe, keys, revocations)
     relay = Relay(pipe, keys, settings.node_stream, STREAM_TTLS * settings.node_ttl)
     ingest = Ingest(pipe, keys, clock)
     procedures = Procedures()
     inbox = Inbox(pipe, keys, clock, names, relay, receipts, size=settings.inbox_size, ttl=settings.inbox_ttl)
     procedures.add(inbox.procedures())
-    people = People(pipe, keys, clock, settings)
+    people = People(pipe, keys, clock, settings, namespaces)
     procedures.add(people.procedures())
     forgetting = Forgetting(pipe, keys, relay, Eraser(pipe, keys, people.directory, people.followers))
     service = Service(
@@ -96,7 +110,7 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn
             clock=clock,
             keys=keys,
             pipe=pipe,
-            context=_context(settings, node),
+            context=_context(settings, node, namespaces, revocations),
             names=names,
             hub=hub,
             flusher=flusher,
@@ -112,13 +126,32 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn
         )
     )
 
+    rules = StoredRules(pipe, keys, namespaces, service.reconsider)
+    control = Control(settings, pipe, keys, clock, relay, revocations, rules, service.ordered)
+
     def controlled(order: Mapping[str, Any]) -> None:
+        if order.get("op") == PROBE:
+            pulse.probed(order["number"])
+            return
         service.controlled(order)
+        control.ordered(order)
         if order.get("op") == FORGET:
             feed.drop_read(pipe)
 
     feed = Feed(line, keys, node, hub, service.joins, flusher, stats, controlled)
     heartbeat = Heartbeat(pipe, keys, node, settings.node_ttl, feed, service.joins)
+
+    def send_probe(number: int, on_reply: OnReply) -> None:
+        relay.control(node, {"op": PROBE, "number": number}, on_reply)
+
+    def on_health(state: Health) -> None:
+        _log_health(node, state, pulse.seconds)
+        service.isolated = state is Health.ISOLATED
+        if service.isolated:
+            spawn(service.send_away())
+
+    patience = Patience(settings.stale_after, settings.isolated_after)
+    pulse = Pulse(send_probe, clock, patience, stats, lambda: feed.read_to, on_health)
     return Node(
         id=node,
         settings=settings,
@@ -134,13 +167,24 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn
         forgetting=forgetting,
         feed=feed,
         heartbeat=heartbeat,
+        pulse=pulse,
+        control=control,
         stats=stats,
     )
 
 
-def _context(settings: GatewaySettings, node: str) -> SessionContext:
+def _log_health(node: str, state: Health, seconds: float) -> None:
+    if state is Health.HEALTHY:
+        log.info("messages come back from Redis", extra={"node": node})
+    else:
+        text = f"no message comes back from Redis; this node is {state.value}"
+        log.warning(text, extra={"node": node, "seconds": round(seconds, 1)})
+
+
+def _context(settings: GatewaySettings, node: str, namespaces: Namespaces, revocations: Revocations) -> SessionContext:
     return SessionContext(
-        namespaces=Namespaces(settings.namespaces),
+        namespaces=namespaces,
+        revocations=revocations,
         node=node,
         version=f"tocsin {version('tocsin')}",
         ping_interval=settings.ping_interval,

@@ -28,14 +28,14 @@ MAX_FOLLOWS: Final = 1_000
 class People:
     """Directory, followers and categories of an installation. Raises `BadSetting`."""
 
-    def __init__(self, pipe: Pipe, keys: Keys, clock: Clock, settings: GatewaySettings) -> None:
+    def __init__(self, pipe: Pipe, keys: Keys, clock: Clock, settings: GatewaySettings, namespaces: Namespaces) -> None:
         vault = vault_of(settings.directory_keys, settings.directory_index_key)
         self.directory = Directory(pipe, keys, vault, clock)
         self.followers = Followers(pipe, keys)
         self.categories = Categories(settings.categories)
         self.unsubscribe_secret = unsubscribe_secret(settings.directory_index_key) if vault else None
         """None: no link can have been made."""
-        self._namespaces = Namespaces(settings.namespaces)
+        self._namespaces = namespaces
         self._push_key = settings.webpush_public_key or None
 
     def procedures(self) -> Mapping[str, Procedure]:

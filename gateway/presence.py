@@ -31,6 +31,10 @@ class Presence:
         self._here.setdefault(topic, {})[client] = info
         self._add(topic, [(client, info)])
 
+    def here(self, topic: str, client: str) -> bool:
+        """Whether one of this node's clients is in a topic."""
+        return client in self._here.get(topic, ())
+
     def leave(self, topic: str, client: str) -> bytes | None:
         """A client went; gives its info back, None when it was not there."""
         clients = self._here.get(topic)

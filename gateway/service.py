@@ -6,6 +6,7 @@ back as a callback, so a connection costs neither a task nor a queue.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
@@ -18,7 +19,7 @@ from bus.cursor import Cursor
 from bus.errors import BusError
 from bus.event import MESSAGE, Event
 from bus.keys import INBOX, Keys, inbox_of
-from bus.namespaces import Namespace
+from bus.namespaces import Namespace, Namespaces
 from bus.pipe import Pipe
 from gateway.calls import Calls
 from gateway.connection import Connection
@@ -50,6 +51,7 @@ from gateway.flusher import Flusher
 from gateway.history import History
 from gateway.hub import Hub
 from gateway.ingest import CLIENT, Accepted, Ingest, Position, TooLarge
+from gateway.inspection import Inspection
 from gateway.joins import Joins
 from gateway.limits import Tally
 from gateway.names import Names
@@ -57,6 +59,7 @@ from gateway.origins import Origins
 from gateway.presence import Presence
 from gateway.receipts import Receipts
 from gateway.relay import Relay
+from gateway.revocation import Dismissal, Order
 from gateway.session import Session, SessionContext, State
 from gateway.settings import GatewaySettings
 from gateway.stats import Stats
@@ -66,6 +69,7 @@ from gateway.wire.codes import Disconnect, Error, Unsubscribed
 from gateway.wire.framing import Wire, encode
 from gateway.wire.replies import push_join, push_leave
 
+DISCONNECTS: Final = {each.value.code: each for each in Disconnect}
 EMULATED: Final = (Wire.SSE, Wire.STREAM)
 OnAnswer = Callable[[Answer], None]
 
@@ -120,8 +124,16 @@ class Service:
         self._emulated: dict[str, Connection] = {}
         self._by_address = Tally(parts.settings.connections_per_address)
         self.draining = False
+        self.isolated = False
+        """No message comes from Redis, for long: see `gateway.health`."""
+        self._inspection = Inspection(asyncio.get_running_loop(), self.watch.everyone, self._inspect)
 
     # Transports --------------------------------------------------------------------------------------------------
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """The rules of all topics, as they are now."""
+        return self._context.namespaces
 
     def origin_allowed(self, origin: str | None, host: str) -> bool:
         """Whether a page of this origin may connect; a client without one is not a browser."""
@@ -129,7 +141,7 @@ class Service:
 
     def admit(self, remote: str) -> bool:
         """Whether one more connection from this address can be taken."""
-        if self.draining or self.watch.strangers >= self.settings.max_unauthenticated:
+        if self.draining or self.isolated or self.watch.strangers >= self.settings.max_unauthenticated:
             return False
         return self._by_address.has_room(remote)
 
@@ -186,12 +198,51 @@ class Service:
             case {"op": "emulate", "session": str(session), "data": str(data)}:
                 if (connection := self._emulated.get(session)) is not None:
                     self.received(connection, data.encode())
-            case {"op": "probe", "number": int(number)}:
-                self.watch.probed(number)
             case {"op": "forget", "user": str(user)}:
                 self._forget(user)
             case _:
                 pass  # of a newer release
+
+    def ordered(self, order: Order) -> None:
+        """Something was revoked, or somebody is sent away: it holds here from now on."""
+        if not isinstance(order, Dismissal):
+            self.reconsider()
+            return
+        for connection in self.watch.everyone():
+            if connection.session.user == order.user:
+                self.stats.revoked += 1
+                connection.close(DISCONNECTS[order.code])
+
+    def reconsider(self) -> None:
+        """What connections may has changed: look at all of them again."""
+        self._inspection.begin()
+
+    def _inspect(self, connection: Connection) -> None:
+        session = connection.session
+        if session.state is State.CLOSED:
+            return
+        effects = session.reconsider()
+        if effects and isinstance(effects[-1], Close):
+            self.stats.revoked += 1
+        elif effects:
+            self.stats.unsubscribed += sum(isinstance(effect, Leave) for effect in effects)
+            if connection.wire is Wire.EVENTS:  # whose topics are those of its URL
+                connection.close(Disconnect.PERMISSION_DENIED)
+                return
+        self._act(connection, effects)
+        if connection.wire is not Wire.EVENTS:
+            self._show(connection)
+
+    def _show(self, connection: Connection) -> None:
+        """Presence is kept where the rules say so now."""
+        session = connection.session
+        for topic in session.subscriptions:
+            if topic[0] != INBOX:
+                rules = self._context.namespaces.of(topic)
+                if rules.presence == "nobody" and not rules.join_leave:
+                    self.presence.leave(topic, session.client)
+                elif not self.presence.here(topic, session.client):
+                    self.presence.enter(topic, session.client, session.info)
 
     # Plain EventSource -------------------------------------------------------------------------------------------
 
@@ -206,6 +257,9 @@ class Service:
     ) -> None:
         """Begin a stream that only listens: the inbox and some topics, each from its cursor on."""
         session = connection.session
+        if self._context.revocations.judge(claims.user, claims.stamp) is not None:  # since the token was looked at
+            connection.close(Disconnect.INVALID_TOKEN)
+            return
         if isinstance(self._admit_user(claims.user), Denied):
             connection.close(Disconnect.CONNECTION_LIMIT)
             return
@@ -225,6 +279,9 @@ class Service:
                     self.joins.leave(topic, connection)
             elif isinstance(answer, Failed):
                 connection.close(Disconnect.SERVER_ERROR)
+            elif topic[0] != INBOX and connection.session.may_subscribe(topic) is not None:
+                self.joins.leave(topic, connection)  # since it was asked for
+                connection.close(Disconnect.PERMISSION_DENIED)
             else:
                 connection.session.subscribed(topic)
                 connection.joined(topic, answer, recover is not None)
@@ -397,6 +454,10 @@ class Service:
         self._history.read(asked.topic, asked.limit, since, asked.reverse, answered)
 
     # The end -----------------------------------------------------------------------------------------------------
+
+    async def send_away(self) -> None:
+        """No message comes from Redis: close connections with 3001 in the same way, until messages come again."""
+        await self.watch.send_away(self.settings.drain_seconds, lambda: self.isolated)
 
     async def drain(self) -> None:
         """Close every connection with 3001, spread over the drain time, so that they do not all come back at once."""

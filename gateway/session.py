@@ -17,6 +17,7 @@ from bus.cursor import Cursor
 from bus.keys import inbox_of
 from gateway import rights
 from gateway.effects import (
+    UNSTAMPED,
     Admit,
     Answer,
     Call,
@@ -35,11 +36,13 @@ from gateway.effects import (
     Receive,
     Returned,
     Send,
+    Stamp,
     Verified,
     Verify,
 )
 from gateway.intake import Effects, Intake, SessionContext
 from gateway.pings import SEND_PING
+from gateway.revocation import CLOSINGS
 from gateway.states import Input, State
 from gateway.wire import commands, replies
 from gateway.wire.codes import Disconnect, Error, Unsubscribed
@@ -56,6 +59,8 @@ class Subscription:
     recoverable: bool
     expires_at: float | None = None
     """Unix time at which its own token runs out; None: it lasts as long as the connection."""
+    stamp: Stamp = UNSTAMPED
+    """Of its own token."""
 
 
 RECOVERABLE: Final = Subscription(True)
@@ -77,7 +82,7 @@ _NO_TOPICS: Final[tuple[str, ...]] = ()
 class Session(Intake):
     """Protocol state of one connection: a few hundred bytes."""
 
-    __slots__ = ("_granted", "_shown", "client", "expires_at", "secret", "subscriptions", "user")
+    __slots__ = ("_granted", "_shown", "client", "expires_at", "secret", "stamp", "subscriptions", "user")
 
     def __init__(self, client: str, context: SessionContext, secret: str = "") -> None:
         """`client` is its public id; `secret` names it to /emulation, on wires that need that."""
@@ -87,6 +92,8 @@ class Session(Intake):
         self.user = ""
         self.expires_at: float | None = None
         """Unix time at which its token runs out."""
+        self.stamp = UNSTAMPED
+        """What its token is known by to a revocation: always that of the newest, on which it rests."""
         self.subscriptions: dict[str, Subscription] = {}
         """By topic; the inbox is one of them."""
         self._granted = _NO_TOPICS
@@ -111,6 +118,16 @@ class Session(Intake):
             return self._end(Disconnect.INSUFFICIENT_STATE)
         del self.subscriptions[topic]
         return Leave(topic), Send(replies.push_unsubscribe(replies.channel_of(topic), why.value))
+
+    def reconsider(self) -> Effects:
+        """Something was revoked, or rules have changed: end what is no longer granted, and nothing else."""
+        if self._over or not self.user:
+            return ()
+        verdict = self._context.revocations.judge(self.user, self.stamp)
+        if verdict is not None:
+            return self._end(CLOSINGS[verdict])
+        gone = [topic for topic, kept in self.subscriptions.items() if self._is_revoked(topic, kept)]
+        return [effect for topic in gone for effect in self.unsubscribe(topic, Unsubscribed.SERVER)]
 
     @property
     def authenticated(self) -> bool:
@@ -218,6 +235,7 @@ class Session(Intake):
     def _hold(self, claims: Claims) -> None:
         self.user = claims.user
         self.expires_at = claims.expires_at
+        self.stamp = claims.stamp
         self._granted = tuple(map(sys.intern, claims.topics)) if claims.topics else _NO_TOPICS
         self._shown = claims.info
 
@@ -240,20 +258,25 @@ class Session(Intake):
         return *ended, *self._reply(command.id, "refresh", self._who(now))
 
     def _is_revoked(self, topic: str, subscription: Subscription) -> bool:
-        """Whether it rests on the connection's token alone, and that no longer grants it."""
-        if topic == self.inbox or subscription.expires_at is not None:
+        """Whether what it rests on, its own token or else the connection's, no longer grants it."""
+        if topic == self.inbox:
             return False
-        return self.may_subscribe(topic) is not None
+        if subscription.expires_at is None:
+            return self.may_subscribe(topic) is not None
+        context = self._context
+        if rights.token_error(context.namespaces, topic) is not None:
+            return True
+        return context.revocations.judge(self.user, subscription.stamp) is not None
 
     # Subscriptions -------------------------------------------------------------------------------------------------
 
     def _topic(self, channel: str) -> str:
         return replies.topic_of(channel, self.user)
 
-    def _kind(self, topic: str, expires_at: float | None) -> Subscription:
+    def _kind(self, topic: str, own: Claims | None) -> Subscription:
         recoverable = topic == self.inbox or self._context.namespaces.of(topic).recoverable
-        if expires_at is not None:
-            return Subscription(recoverable, expires_at)
+        if own is not None:
+            return Subscription(recoverable, own.expires_at, own.stamp)
         return RECOVERABLE if recoverable else PLAIN
 
     @property
@@ -275,14 +298,14 @@ class Session(Intake):
         topic = self._topic(command.channel)
         if not self._is_for(answer.claims, topic):
             return self._refuse(command.id, Error.PERMISSION_DENIED)
-        return self._join(command, topic, answer.claims.expires_at)
+        return self._join(command, topic, answer.claims)
 
     def _is_for(self, claims: Claims, topic: str) -> bool:
         return claims.user == self.user and claims.topic == topic
 
-    def _join(self, command: commands.Subscribe, topic: str, expires_at: float | None) -> Effects:
+    def _join(self, command: commands.Subscribe, topic: str, own: Claims | None) -> Effects:
         topic = sys.intern(topic)  # a busy topic's name is in memory once
-        subscription = self._kind(topic, expires_at)
+        subscription = self._kind(topic, own)
         recover = command.recover if subscription.recoverable else None
         return self._ask(_Joining(command, topic, subscription), Join(topic, recover))
 
@@ -294,6 +317,8 @@ class Session(Intake):
     def _entered(self, command: commands.Subscribe, joining: _Joining, answer: Joined, now: float) -> Effects:
         if command.strict and command.recover is not None and not answer.recovered:
             return Leave(joining.topic), *self._refuse(command.id, Error.UNRECOVERABLE_POSITION)
+        if self._is_revoked(joining.topic, joining.subscription):  # since it was asked for
+            return Leave(joining.topic), *self._refuse(command.id, Error.PERMISSION_DENIED)
         subscription = self.subscriptions[joining.topic] = joining.subscription
         result = _position(command.recover, answer) if subscription.recoverable else {}
         if subscription.expires_at is not None:
@@ -321,7 +346,7 @@ class Session(Intake):
         # The server may have ended it while the token was looked at.
         if topic not in self.subscriptions or not self._is_for(answer.claims, topic):
             return self._refuse(command.id, Error.PERMISSION_DENIED)
-        self.subscriptions[topic] = self._kind(topic, answer.claims.expires_at)
+        self.subscriptions[topic] = self._kind(topic, answer.claims)
         return self._reply(command.id, "sub_refresh", _lifetime(answer.claims.expires_at, now))
 
     def _ran_out(self, expires_at: float | None, now: float) -> bool:

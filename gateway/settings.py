@@ -42,6 +42,10 @@ class GatewaySettings(PeopleSettings):
     """What `aud` of every token must be, or hold."""
     token_leeway: float = 10.0
     """How far clocks may be apart when `exp` and `nbf` are judged."""
+    token_lifetime: float = 366 * 86_400.0
+    """How long a token may be good at most; one that ends later is not accepted, and a revocation is kept this long."""
+    revocations: int = 100_000
+    """Most tokens and users that can be revoked at a time."""
     allowed_origins: tuple[str, ...] = ()
     """Origins of pages that may connect, exact, such as https://app.example; the node's own is always allowed."""
     api_keys: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -94,6 +98,10 @@ class GatewaySettings(PeopleSettings):
     """How long an event is refused that was withdrawn before anybody had it; longer where it may come later still."""
 
     # How it talks to the bus
+    stale_after: float = 3.0
+    """How long Redis may owe this node a message of its own before `/readyz` fails."""
+    isolated_after: float = 30.0
+    """How long until the node takes no more clients and sends its own away; above what a Redis may hang."""
     node_ttl: float = 10.0
     """How long a node counts as alive after its last heartbeat."""
     node_stream: int = 100_000

@@ -44,6 +44,16 @@ class Stats:
     """Receipts of a log that was made anew since, or for offsets that it does not have."""
     receipts_dropped: int = 0
     """Receipts lost because too many waited for Redis."""
+    revoked: int = 0
+    """Connections ended because their token was revoked or their user was sent away."""
+    unsubscribed: int = 0
+    """Subscriptions ended because a rule or a token no longer grants them."""
+    health: int = 0
+    """Gauge: 0 healthy, 1 stale, 2 isolated; see `gateway.health`."""
+    proof_seconds: float = 0.0
+    """Gauge: age of the newest proof that messages of this node's own go through Redis and come back."""
+    stream_lag: int = 0
+    """Gauge: entries of the node's own stream that it had not read at the last probe."""
     recovered: int = 0
     unrecovered: int = 0
     bus_failures: int = 0

@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from gateway.effects import Claims
+from gateway.effects import Claims, Stamp
 
 PREFIX: Final = "tkt_"
 """How every ticket begins; no JWT begins so."""
@@ -36,6 +36,8 @@ def pack(claims: Claims) -> bytes:
             "expires_at": claims.expires_at,
             "topics": claims.topics,
             "info": claims.info.decode(),
+            "jti": claims.stamp.jti,
+            "issued_at": claims.stamp.issued_at,
         }
     )
 
@@ -43,4 +45,6 @@ def pack(claims: Claims) -> bytes:
 def unpack(packed: bytes) -> Claims:
     """What `pack` packed."""
     raw = orjson.loads(packed)
-    return Claims(raw["user"], raw["expires_at"], tuple(raw["topics"]), raw["info"].encode())
+    # One that a node of an earlier release made says nothing of its token, which then counts as old.
+    stamp = Stamp(raw.get("jti", ""), raw.get("issued_at", 0.0))
+    return Claims(raw["user"], raw["expires_at"], tuple(raw["topics"]), raw["info"].encode(), stamp=stamp)

@@ -38,6 +38,8 @@ class Application(Protocol):
 
     settings: GatewaySettings
     clock: Clock
+    isolated: bool
+    """Nobody is taken in now, for nothing would reach them."""
 
     def opened(self, connection: Connection) -> None: ...
     def received(self, connection: Connection, message: bytes) -> None: ...

@@ -16,6 +16,7 @@ from gateway.auth import EXPIRED, Rules, UnknownKey, verify
 from gateway.effects import Claims, Denied, Failed, Verified
 from gateway.jwks import PublishedKeys
 from gateway.keyring import BadKey, Key, KeyRing, public_key, secret_key
+from gateway.revocation import REFUSALS, Revocations
 from gateway.settings import GatewaySettings
 from gateway.wire.codes import Error
 
@@ -23,12 +24,17 @@ OnVerified = Callable[[Verified | Denied | Failed], None]
 
 
 class Verifier:
-    """Checks tokens by the keys of the settings, and tickets by Redis."""
+    """Checks tokens by the keys of the settings, tickets by Redis, and both by what was revoked: every way in leads
+    through here."""
 
-    def __init__(self, settings: GatewaySettings, clock: Clock, pipe: Pipe, keys: Keys) -> None:
+    def __init__(
+        self, settings: GatewaySettings, clock: Clock, pipe: Pipe, keys: Keys, revocations: Revocations
+    ) -> None:
         """By the settings. Raises `BadSetting` when a key cannot be used."""
-        self._clock, self._pipe, self._keys = clock, pipe, keys
-        self._rules = Rules(settings.token_issuer, settings.token_audience, settings.token_leeway)
+        self._clock, self._pipe, self._keys, self._revocations = clock, pipe, keys, revocations
+        self._rules = Rules(
+            settings.token_issuer, settings.token_audience, settings.token_leeway, settings.token_lifetime
+        )
         own = _own_keys(settings)
         self._ring = KeyRing(own)
         self.published: PublishedKeys | None = None
@@ -56,7 +62,11 @@ class Verifier:
     def _check(self, token: str, topic: str | None) -> Verified | Denied | UnknownKey:
         ring = self._ring if self.published is None else self.published.ring
         found = verify(token, ring, self._rules, self._clock.wall(), topic)
-        return Verified(found) if isinstance(found, Claims) else found
+        return self._unless_revoked(found) if isinstance(found, Claims) else found
+
+    def _unless_revoked(self, claims: Claims) -> Verified | Denied:
+        verdict = self._revocations.judge(claims.user, claims.stamp)
+        return Verified(claims) if verdict is None else Denied(REFUSALS[verdict])
 
     def _known(self, token: str, topic: str | None, published: PublishedKeys) -> Verified | Denied:
         """After the issuer's set was fetched: a key that is still unknown will stay so for a while."""
@@ -72,7 +82,7 @@ class Verifier:
             elif reply is None:
                 later(EXPIRED)
             else:
-                later(Verified(tickets.unpack(reply)))
+                later(self._unless_revoked(tickets.unpack(reply)))
 
         self._pipe.post(("GETDEL", self._keys.ticket(tickets.digest(ticket))), answered)
 

@@ -45,7 +45,6 @@ class Watch:
         self._order = count()
         self._empty = asyncio.Event()
         """Set whenever the last connection goes."""
-        self._probes: dict[int, asyncio.Future[None]] = {}
 
     # Connections -------------------------------------------------------------------------------------------------
 
@@ -53,6 +52,10 @@ class Watch:
     def strangers(self) -> int:
         """How many connections have not been authenticated."""
         return len(self._strangers)
+
+    def everyone(self) -> list[Connection]:
+        """All connections there are."""
+        return [*self._strangers, *self._wheel.items()]
 
     def add(self, connection: Connection) -> None:
         """A connection opened."""
@@ -141,42 +144,26 @@ class Watch:
     # The end -----------------------------------------------------------------------------------------------------
 
     async def drain(self, seconds: float) -> None:
-        """Close every connection, in random order and uneven slices spread over `seconds`, then wait a little for the
-        last of them."""
-        everyone = [*self._strangers, *self._wheel.items()]
-        random.shuffle(everyone)
-        size = max(1, -(-len(everyone) // DRAIN_STEPS))
-        for start in range(0, len(everyone), size):
-            for connection in everyone[start : start + size]:
-                connection.close(Disconnect.SHUTDOWN)
-            await asyncio.sleep(seconds / DRAIN_STEPS * random.uniform(0.5, 1.5))
+        """Send everyone away within `seconds`, then wait a little for the last of them."""
+        await self.send_away(seconds, lambda: True)
         if self._service.stats.connections:
             self._empty.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_PATIENCE):
                     await self._empty.wait()
 
-    # The node itself ---------------------------------------------------------------------------------------------
-
-    def probed(self, number: int) -> None:
-        """A probe came back through the node's own stream."""
-        if (waiting := self._probes.pop(number, None)) is not None and not waiting.done():
-            waiting.set_result(None)
-
-    async def probe(self, send: Callable[[int], None], timeout: float) -> bool:
-        """Send a numbered probe and wait for it to come back; False when it does not in time."""
-        number = next(self._order)
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._probes[number] = waiting
-        send(number)
-        try:
-            async with asyncio.timeout(timeout):
-                await waiting
-        except TimeoutError:
-            return False
-        finally:
-            self._probes.pop(number, None)
-        return True
+    async def send_away(self, seconds: float, go_on: Callable[[], bool]) -> None:
+        """Close every connection, in random order and uneven slices spread over `seconds`, for as long as `go_on` says
+        so before each slice."""
+        everyone = self.everyone()
+        random.shuffle(everyone)
+        size = max(1, -(-len(everyone) // DRAIN_STEPS))
+        for start in range(0, len(everyone), size):
+            if not go_on():
+                return
+            for connection in everyone[start : start + size]:
+                connection.close(Disconnect.SHUTDOWN)
+            await asyncio.sleep(seconds / DRAIN_STEPS * random.uniform(0.5, 1.5))
 
 
 def _deadline(session: Session) -> float:

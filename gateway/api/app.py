@@ -25,6 +25,7 @@ from bus.pipe import Pipe
 from gateway.api import events
 from gateway.api.callbacks import Callbacks
 from gateway.api.claims import Authenticate
+from gateway.api.control import Operations
 from gateway.api.dead import Dead
 from gateway.api.events import Events
 from gateway.api.keys import ApiKeys
@@ -36,6 +37,7 @@ from gateway.api.topics import Members
 from gateway.api.tracking import TrackingApi
 from gateway.api.unsubscribe import Unsubscribing
 from gateway.api.users import Users
+from gateway.control import Control
 from gateway.forgetting import Forgetting
 from gateway.ingest import Ingest
 from gateway.metrics import ApiStats
@@ -68,6 +70,7 @@ class ApiParts:
     probe: Probe
     people: People
     forgetting: Forgetting
+    control: Control
     api_stats: ApiStats = field(default_factory=ApiStats)
 
 
@@ -86,6 +89,7 @@ def routes(parts: ApiParts) -> list[BaseRoute]:
         *TrackingApi(tracking, ApiKeys(settings.api_keys), parts.clock, parts.api_stats).routes(),
         *Users(parts.people, parts.forgetting, ApiKeys(settings.api_keys)).routes(),
         *Members(parts.people.followers, ApiKeys(settings.api_keys)).routes(),
+        *Operations(parts.control, ApiKeys(settings.api_keys), parts.clock).routes(),
         Unsubscribing(parts.people).route(),
         Callbacks(settings, parts.pipe, parts.keys).route(),
         *Dead(Graveyard(parts.pipe, parts.keys), ApiKeys(settings.api_keys)).routes(),

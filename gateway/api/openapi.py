@@ -13,6 +13,7 @@ from starlette.responses import Response
 from gateway.api import (
     callbacks_document,
     cloudevents,
+    control_document,
     dead_document,
     described,
     me_document,
@@ -140,6 +141,7 @@ def openapi(settings: GatewaySettings) -> Json:
             **people_document.paths(),
             **callbacks_document.paths(),
             **dead_document.paths(),
+            **control_document.paths(),
             "/v1/ticket": {"post": _post_ticket()},
             **me_document.paths(),
             "/healthz": _get("Alive"),
@@ -162,6 +164,7 @@ def openapi(settings: GatewaySettings) -> Json:
                 "Problem": schemas.problem(),
                 **people_document.schemas(),
                 **dead_document.schemas(),
+                **control_document.schemas(),
             },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},

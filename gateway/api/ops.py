@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.api.problem import unavailable
+from gateway.health import Readiness
 from gateway.ingest import IngestStats
 from gateway.metrics import ApiStats, StatsCollector, render
 from gateway.stats import Stats
@@ -18,8 +20,9 @@ from gateway.stats import Stats
 PROBE_TIMEOUT: Final = 3.0
 """Seconds that readiness may take."""
 
-Probe = Callable[[], Awaitable[bool]]
+Probe = Callable[[], Awaitable[Readiness]]
 """Whether something sent through Redis came back to this node, and it is not being drained."""
+UNKNOWN: Final = Readiness(False, "unknown", PROBE_TIMEOUT)
 
 
 class Ops:
@@ -38,10 +41,13 @@ class Ops:
         """An event that came now would reach connections here."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
-                ready = await self._probe()
+                found = await self._probe()
         except TimeoutError:
-            ready = False
-        return JSONResponse({"status": "ready"}) if ready else unavailable("this node is not ready").response()
+            found = UNKNOWN
+        shown = {"state": found.state, "seconds": round(found.seconds, 1)}
+        if found.ready:
+            return JSONResponse({"status": "ready", **shown})
+        return replace(unavailable("this node is not ready"), members=shown).response()
 
     async def metrics(self, request: Request) -> Response:
         """Every counter of this process."""

@@ -42,6 +42,7 @@ class Echo:
     codes: list[int] = field(default_factory=list)
     stalls: list[bool] = field(default_factory=list)
     admits: bool = True
+    isolated: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def opened(self, connection: Connection) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.auth import EXPIRED, INVALID, MAX_TOKEN, Rules, UnknownKey, verify
-from gateway.effects import Claims, Denied
+from gateway.effects import Claims, Denied, Stamp
 from gateway.keyring import Key, KeyRing, public_key, secret_key
 from tests.gateway.signing import CLAIMS, NOW, SECRET, forged, public_pem, token
 
@@ -25,7 +25,8 @@ def look(token: str, ring: KeyRing = RING, now: float = NOW, topic: str | None =
 
 def test_what_a_token_grants() -> None:
     granted = look(token(topics=["news:sport", "team:red"], info={"name": "Alice"}, nbf=NOW, iat=NOW))
-    assert granted == Claims("alice", NOW + 60, ("news:sport", "team:red"), b'{"name":"Alice"}')
+    named = b'{"name":"Alice"}'
+    assert granted == Claims("alice", NOW + 60, ("news:sport", "team:red"), named, stamp=Stamp("", NOW))
     assert look(token()) == Claims("alice", NOW + 60)
 
 

@@ -170,7 +170,7 @@ async def test_after_a_crash_anywhere_the_rest_is_done_by_a_repeat(redis_server:
         commands = 0
         while True:
             pipe: Any = CrashingPipe(node.pipe, commands)
-            people = type(node.people)(pipe, keys, SystemClock(), node.settings)
+            people = type(node.people)(pipe, keys, SystemClock(), node.settings, node.service.namespaces)
             try:
                 await Eraser(pipe, keys, people.directory, people.followers).erase(ZOE)
             except Crash:

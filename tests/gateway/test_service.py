@@ -11,7 +11,7 @@ import pytest
 from bus.cursor import Cursor
 from bus.errors import BusDown
 from bus.keys import Keys, inbox_of
-from gateway import joins
+from gateway import joins, pulse
 from gateway.effects import Verified
 from gateway.node import Node
 from gateway.watch import CLOSE_PATIENCE
@@ -416,10 +416,14 @@ async def test_a_drain_ends_when_the_last_connection_has_gone(redis_server: Redi
         assert node.stats.connections == 0
 
 
-async def test_ready_means_a_way_through_redis_and_back(redis_server: RedisSite, keys: Keys) -> None:
+async def test_ready_means_a_way_through_redis_and_back(
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running_node(redis_server.url, keys) as node:
         assert await node.ready()
         await node.pipe.ask("DEL", keys.node_alive(node.id))
+        assert await node.ready(0.2)  # which was proved within the second
+        monkeypatch.setattr(pulse, "EVERY", 0.0)
         assert not await node.ready(0.2)
 
 

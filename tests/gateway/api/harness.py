@@ -14,14 +14,19 @@ import orjson
 
 from bus.clock import SystemClock
 from bus.keys import Keys
+from bus.namespaces import Namespaces
 from bus.people.erase import Eraser
 from bus.pipe import Pipe
+from bus.stored_rules import StoredRules
 from gateway.api.app import ApiParts, application, routes
+from gateway.control import Control
 from gateway.effects import Claims, Denied, Verified
 from gateway.forgetting import Forgetting
+from gateway.health import Readiness
 from gateway.ingest import Ingest
 from gateway.people import People
 from gateway.relay import Relay
+from gateway.revocation import Order, Revocations
 from gateway.settings import GatewaySettings
 from gateway.stats import Stats
 from gateway.wire.codes import Disconnect, Error
@@ -55,6 +60,8 @@ class Api:
     ingest: Ingest
     parts: ApiParts
     app: Any
+    orders: list[Order]
+    """What connections here would have been told."""
 
     async def post(self, body: Any, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
         """POST /v1/events as the shop: `body` as JSON, or as it is when bytes."""
@@ -80,15 +87,15 @@ class Api:
 
 
 @dataclass
-class Readiness:
+class Prober:
     """What the probe of readiness says."""
 
     ready: bool = True
     asked: int = field(default=0)
 
-    async def __call__(self) -> bool:
+    async def __call__(self) -> Readiness:
         self.asked += 1
-        return self.ready
+        return Readiness(self.ready, "healthy" if self.ready else "stale", 0.25)
 
 
 @asynccontextmanager
@@ -99,8 +106,12 @@ async def open_api(
     async with asyncio.timeout(20), open_pipe(url) as pipe:
         ingest = Ingest(pipe, keys, SystemClock(), **(ingest_options or {}))
         changed = replace(GatewaySettings(api_keys=api_keys()), **settings)
-        people = People(pipe, keys, SystemClock(), changed)
+        namespaces = Namespaces(changed.namespaces)
+        people = People(pipe, keys, SystemClock(), changed, namespaces)
         eraser = Eraser(pipe, keys, people.directory, people.followers)
+        relay = Relay(pipe, keys, 1_000, 60.0)
+        rules = StoredRules(pipe, keys, namespaces)
+        orders: list[Order] = []
         parts = ApiParts(
             settings=changed,
             clock=SystemClock(),
@@ -109,14 +120,17 @@ async def open_api(
             ingest=ingest,
             stats=Stats(),
             authenticate=lambda token, answer: answer(TOKENS.get(token, TOKENS["unknown"])),
-            probe=Readiness(),
+            probe=Prober(),
             people=people,
-            forgetting=Forgetting(pipe, keys, Relay(pipe, keys, 1_000, 60.0), eraser),
+            forgetting=Forgetting(pipe, keys, relay, eraser),
+            control=Control(
+                changed, pipe, keys, SystemClock(), relay, Revocations(changed.revocations), rules, orders.append
+            ),
         )
         app = application(routes(parts), parts.api_stats)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            yield Api(client, keys, pipe, ingest, parts, app)
+            yield Api(client, keys, pipe, ingest, parts, app, orders)
 
 
 EVENT = {"type": "order.shipped", "to": {"users": ["alice"]}, "title": "Sent", "data": {"n": 1}}

@@ -20,6 +20,7 @@ import gateway.stats
 from gateway.api import ops
 from gateway.api.app import SECURITY_HEADERS, application, routes
 from gateway.api.problem import TYPE_PREFIX, Kind
+from gateway.health import Readiness
 from gateway.ingest import IngestStats
 from gateway.metrics import GAUGES, ApiStats, StatsCollector, render
 from gateway.stats import Stats
@@ -123,18 +124,19 @@ def test_every_kind_has_its_own_type_and_a_status_of_an_error() -> None:
 async def test_readiness_is_the_probe(open_api: OpenApi, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_api() as api:
         probe: Any = api.parts.probe
-        assert (await ask(api, "GET", "/readyz")).json() == {"status": "ready"}
+        assert (await ask(api, "GET", "/readyz")).json() == {"status": "ready", "state": "healthy", "seconds": 0.2}
         probe.ready = False
         response = await ask(api, "GET", "/readyz")
         assert response.status_code == 503
         assert response.headers["retry-after"] == "1"
+        assert (response.json()["state"], response.json()["seconds"]) == ("stale", 0.2)
         assert (await ask(api, "GET", "/healthz")).status_code == 200
 
 
 async def test_a_probe_that_does_not_come_back_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never() -> bool:
+    async def never() -> Readiness:
         await asyncio.Event().wait()
-        return True
+        return Readiness(True, "healthy", 0.0)
 
     monkeypatch.setattr(ops, "PROBE_TIMEOUT", 0.01)
     endpoint = ops.Ops(never, Stats(), IngestStats(), ApiStats())
