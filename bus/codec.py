@@ -119,6 +119,10 @@ def _exact(data: bytes, rounded: object) -> object:
         return rounded  # nests far deeper than the validator lets pass
 
 
+CHARGED: Final = b"g"
+"""Field of an entry whose producer's rate was looked at before it was written: a gateway did that."""
+
+
 def encode_entry(event: Event, producer: str) -> dict[str, bytes]:
     """The fields of a stream entry."""
     return {"v": str(VERSION).encode(), "p": producer.encode(), "e": encode_event(event)}

@@ -40,6 +40,10 @@ class BusSettings:
     """Number of partitions, fixed for good at first start."""
     log_level: str = "info"
     """debug, info, warning or error."""
+    producers: Mapping[str, Any] = field(default_factory=dict)
+    """`[producers.NAME]`: how much a producer may send, over all processes: `rate` (events a second), `burst` (at once;
+    a second's worth), `channels` (sends a second by channel). `"*"` is for all that have no table of their own and
+    write to Redis themselves. Best set at the top of `tocsin.toml`, for all roles."""
 
 
 def read_file(path: Path) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from typing import Final
 import orjson
 
 from bus.clock import Clock
-from bus.codec import encode_entry
+from bus.codec import CHARGED, encode_entry
 from bus.errors import BusDown, BusError
 from bus.event import MAX_EVENT_BYTES, Event, Invalid, parse
 from bus.keys import Keys
@@ -226,7 +226,7 @@ def _entry(event: Event, producer: str) -> list[Arg] | TooLarge:
     fields = encode_entry(event, producer)
     if len(fields["e"]) > MAX_EVENT_BYTES:
         return TooLarge()
-    return [part for pair in fields.items() for part in pair]
+    return [*(part for pair in fields.items() for part in pair), CHARGED, b"1"]
 
 
 async def _all(posts: Sequence[Callable[[OnAccepted], None]]) -> list[Accepted]:

@@ -18,10 +18,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bus.allowances import Allowances
 from bus.clock import Clock
 from bus.dead import Graveyard
 from bus.keys import Keys
 from bus.pipe import Pipe
+from bus.producers import Producers
 from gateway.api import events
 from gateway.api.callbacks import Callbacks
 from gateway.api.claims import Authenticate
@@ -32,6 +34,8 @@ from gateway.api.keys import ApiKeys
 from gateway.api.openapi import Documents
 from gateway.api.ops import Ops, Probe
 from gateway.api.problem import Kind, Refusal
+from gateway.api.quota import SharedQuotas
+from gateway.api.submission import MAX_BATCH
 from gateway.api.ticket import Tickets
 from gateway.api.topics import Members
 from gateway.api.tracking import TrackingApi
@@ -77,8 +81,14 @@ class ApiParts:
 def routes(parts: ApiParts) -> list[BaseRoute]:
     """Every endpoint of the API. Raises `BadSetting` when the API keys are not of their form."""
     settings = parts.settings
+    allowances = Allowances(parts.pipe, parts.keys, parts.clock)
     accepting = Events(
-        parts.ingest, ApiKeys(settings.api_keys), parts.clock, parts.api_stats, body_limit=settings.body_bytes
+        parts.ingest,
+        ApiKeys(settings.api_keys),
+        Producers(settings.producers),
+        SharedQuotas(allowances, parts.clock, least=MAX_BATCH),
+        parts.api_stats,
+        body_limit=settings.body_bytes,
     )
     tickets = Tickets(parts.pipe, parts.keys, parts.authenticate, Origins(settings.allowed_origins))
     ops = Ops(parts.probe, parts.stats, parts.ingest.stats, parts.api_stats)

@@ -15,16 +15,17 @@ from typing import Final, assert_never
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bus.clock import Clock
+from bus.allowance import Limit
 from bus.errors import BusError, Refused
 from bus.event import Event, Invalid, Problem
+from bus.producers import Producers
 from gateway.api.answer import AWAY, Answer, answer, results
 from gateway.api.body import read_body
 from gateway.api.idempotency import REPLAY, fingerprint, key_of
 from gateway.api.keys import ApiKeys, Producer, Scope
 from gateway.api.problem import RETRY_AFTER_OUTAGE, Kind, Refusal, unavailable
-from gateway.api.quota import Quotas
-from gateway.api.submission import MAX_BATCH, Submission, form_of, read_submission
+from gateway.api.quota import SharedQuotas
+from gateway.api.submission import Submission, form_of, read_submission
 from gateway.ingest import Accepted, Answered, Busy, IdempotentRequest, Ingest, New, OtherBody, error_name
 from gateway.metrics import ApiStats
 
@@ -37,20 +38,28 @@ log = logging.getLogger(__name__)
 class Events:
     """The endpoint. `body_limit` is bytes."""
 
-    def __init__(self, ingest: Ingest, keys: ApiKeys, clock: Clock, stats: ApiStats, *, body_limit: int) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        keys: ApiKeys,
+        producers: Producers,
+        quotas: SharedQuotas,
+        stats: ApiStats,
+        *,
+        body_limit: int,
+    ) -> None:
         self._ingest = ingest
-        self._keys = keys
-        self._clock = clock
+        self._keys, self._producers = keys, producers
+        self._quotas = quotas
         self._stats = stats
         self._body_limit = body_limit
-        self._quotas = Quotas(least=MAX_BATCH)
 
     async def post(self, request: Request) -> Response:
         """Accept events."""
         producer = self._keys.identify(request.headers, Scope.EVENTS)
         if isinstance(producer, Refusal):
             return self._refuse(producer)
-        quota = self._take(producer, 1)
+        quota = await self._take(producer, 1)
         if isinstance(quota, Refusal):
             return self._refuse(quota)
         served = await self._serve(request, producer)
@@ -86,7 +95,7 @@ class Events:
         self, submission: Submission, producer: Producer, once: IdempotentRequest | None
     ) -> Response | Refusal:
         events = [(i, item) for i, item in enumerate(submission.items) if isinstance(item, Event)]
-        if isinstance(quota := self._take(producer, len(submission.items) - 1), Refusal):
+        if isinstance(quota := await self._take(producer, len(submission.items) - 1), Refusal):
             return quota
         if not events:
             # Nothing can have an effect, so the key is not used up and may come again with a better body.
@@ -134,8 +143,9 @@ class Events:
         self._stats.refused.update(result.kind.value.slug for result in found if isinstance(result, Refusal))
         return answer(found, submission.single)
 
-    def _take(self, producer: Producer, amount: int) -> dict[str, str] | Refusal:
-        verdict = self._quotas.take(producer.name, producer.rate, amount, self._clock.monotonic())
+    async def _take(self, producer: Producer, amount: int) -> dict[str, str] | Refusal:
+        limit = self._producers.own(producer.name) or Limit(producer.rate, producer.rate)
+        verdict = await self._quotas.take(producer.name, limit, amount)
         if verdict.wait:
             return Refusal(Kind.TOO_MANY_REQUESTS, headers=verdict.headers())
         return verdict.headers()

@@ -1,4 +1,4 @@
-"""How much a key may still send, in this process alone. Pure; time is an argument."""
+"""How much a key may still send: over all processes, and in this one alone where Redis cannot be asked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from bus.allowance import Limit, whole_seconds
+from bus.allowances import Allowances
+from bus.clock import Clock
+from bus.errors import BusError
 from gateway.limits import Rate
 
 POLICY: Final = "events"
@@ -51,3 +55,25 @@ class Quotas:
         self._debts[name] = debt if spent is None else spent
         remaining = (rate.window - (self._debts[name] - now)) * per_second
         return Verdict(wait, int(remaining), int(rate.window * per_second), ceil(rate.window))
+
+
+class SharedQuotas:
+    """What each key has spent on all nodes together.
+
+    While the bucket of a key cannot be asked for, this process counts alone: what takes the events may well be there,
+    and a limit is no reason to refuse what is within it.
+    """
+
+    def __init__(self, allowances: Allowances, clock: Clock, least: int) -> None:
+        self._allowances, self._clock, self._least = allowances, clock, least
+        self._alone = Quotas(least)
+
+    async def take(self, name: str, limit: Limit, amount: int) -> Verdict:
+        """Take `amount` (at most `least`) if all of it is there. Raises nothing."""
+        limit = Limit(limit.rate, max(limit.burst, self._least))
+        try:
+            spent = await self._allowances.take(name, limit, amount)
+        except BusError:
+            return self._alone.take(name, limit.rate, amount, self._clock.monotonic())
+        window = ceil(limit.burst / limit.rate)
+        return Verdict(whole_seconds(spent.wait), min(spent.remaining, int(limit.burst)), int(limit.burst), window)

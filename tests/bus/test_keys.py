@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis import Redis
 
 from bus.keys import INBOX, Keys, escape, inbox_of, unescape
 from bus.partition import SLOTS, crc16, partition_of
+from tests.redis_clients import client as redis_client
 from tocsin.embedded import EmbeddedRedis
 
 KEYS = Keys("tocsin", 8)
@@ -82,6 +82,7 @@ def all_keys(name: str, partition: int) -> list[tuple[tuple[str, ...], str]]:
     other = [(("ticket", name), KEYS.ticket(name)), (("idempotency", name), KEYS.idempotency(name))]
     other += [(("index", name), KEYS.index(name)), (("phone", name), KEYS.phone(name))]
     fixed = [(("nodes",), KEYS.nodes), (("workers",), KEYS.workers), (("installation",), KEYS.installation)]
+    other += [(("allowance", name), KEYS.allowance(name))]
     fixed += [(("demo_feed",), KEYS.demo_feed), (("bell", name), KEYS.worker_bell(name))]
     fixed += [(("mailbox",), KEYS.mailbox), (("deliverers", "push"), KEYS.deliverers("push"))]
     return own + event + topic + inbox + node + channel + user + shards + other + fixed
@@ -139,7 +140,7 @@ def test_names_are_read_back_from_a_key(name: str, other: str) -> None:
 def test_a_pattern_finds_its_own_keys_alone(redis_server: EmbeddedRedis) -> None:
     prefix = "te*t-[x]\\^"
     own = Keys(prefix, 8)
-    with Redis.from_url(redis_server.url) as redis:
+    with redis_client(redis_server.url) as redis:
         for key in (own.profile("a"), own.profile("b*"), own.devices("a"), Keys("teXt-x", 8).profile("a")):
             redis.set(key, "1", ex=60)
         assert {*redis.scan_iter(own.pattern("user", "*", "profile"))} == {

@@ -1,0 +1,98 @@
+"""The shared buckets on a real Redis: processes together keep a limit, and hardly any request asks Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bus.allowance import Limit
+from bus.allowances import Allowances
+from bus.clock import SystemClock
+from bus.errors import BusDown
+from bus.keys import Keys
+from bus.pipe import Pipe
+from tests.conftest import open_pipe
+
+
+class Counting:
+    """A pipe that counts the scripts run on it, and may fail."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.pipe, self.calls = pipe, 0
+        self.down = False
+
+    async def script(self, *call: Any) -> Any:
+        self.calls += 1
+        if self.down:
+            raise BusDown("away")
+        return await self.pipe.script(*call)
+
+
+def processes(pipe: Pipe, keys: Keys, count: int) -> tuple[list[Counting], list[Allowances]]:
+    pipes = [Counting(pipe) for _ in range(count)]
+    return pipes, [Allowances(one, keys, SystemClock()) for one in pipes]  # type: ignore[arg-type]
+
+
+async def test_three_processes_share_one_bucket(redis_server: Any, keys: Keys) -> None:
+    limit = Limit(2_000.0, 500.0)
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        pipes, all_of_them = processes(pipe, keys, 3)
+        clock = SystemClock()
+        began, served, asked = clock.monotonic(), 0, 0
+        while clock.monotonic() - began < 0.5:
+            for one in all_of_them:
+                asked += 1
+                served += (await one.take("shop", limit, 1)).wait == 0
+            await asyncio.sleep(0.0002)
+        seconds = clock.monotonic() - began
+        assert served <= limit.burst + limit.rate * seconds + 3
+        assert served >= limit.burst
+        assert sum(one.calls for one in pipes) < asked / 3
+
+
+async def test_a_refusal_says_exactly_how_long_and_asks_nobody_again(redis_server: Any, keys: Keys) -> None:
+    limit = Limit(20.0, 10.0)
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        (counting,), (one,) = processes(pipe, keys, 1)
+        assert (await one.take("shop", limit, 10)).wait == 0
+        refused = await one.take("shop", limit, 5)
+        assert 0.2 < refused.wait <= 0.26
+        before = counting.calls
+        assert (await one.take("shop", limit, 5)).wait > 0
+        assert counting.calls == before
+        await asyncio.sleep(refused.wait)
+        assert (await one.take("shop", limit, 5)).wait == 0
+
+
+async def test_many_at_once_ask_once_for_all(redis_server: Any, keys: Keys) -> None:
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe, asyncio.TaskGroup() as group:
+        (counting,), (one,) = processes(pipe, keys, 1)
+        tasks = [group.create_task(one.take("shop", Limit(10_000.0, 1_000.0), 1)) for _ in range(200)]
+        assert all([(await task).wait == 0 for task in tasks])
+        assert counting.calls < 20
+
+
+async def test_reserved_tokens_lie_ahead_one_behind_the_other(redis_server: Any, keys: Keys) -> None:
+    limit = Limit(100.0, 10.0)
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        _, (one,) = processes(pipe, keys, 1)
+        first = await one.reserve("shop", limit, 10)
+        second = await one.reserve("shop", limit, 50)
+        third = await one.reserve("shop", limit, 1)
+        assert 0.45 < second - first < 0.55
+        assert 0.0 <= third - second < 0.03
+        assert (await one.take("shop", limit, 1)).wait > 0.4
+        assert int(await pipe.ask("PTTL", keys.allowance("shop"))) > 0
+
+
+async def test_a_changed_limit_counts_at_once_and_an_outage_is_told(redis_server: Any, keys: Keys) -> None:
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        (counting,), (one,) = processes(pipe, keys, 1)
+        assert (await one.take("shop", Limit(1.0, 1.0), 1)).wait == 0
+        assert (await one.take("shop", Limit(1.0, 1.0), 1)).wait > 0
+        assert (await one.take("shop", Limit(1.0, 5.0), 1)).wait == 0
+        counting.down = True
+        with pytest.raises(BusDown):
+            await one.take("other", Limit(1.0, 5.0), 1)
