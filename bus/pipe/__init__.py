@@ -6,7 +6,22 @@
 from __future__ import annotations
 
 from bus.pipe.arrival import ALL_SLOTS, Arrival, Asks, Server
+from bus.pipe.commands import Call, Master
 from bus.pipe.line import Arg, OnReply, Reply
-from bus.pipe.pipe import Call, Pipe
+from bus.pipe.pipe import Pipe, opened
+from bus.pipe.topology import Topology
 
-__all__ = ["ALL_SLOTS", "Arg", "Arrival", "Asks", "Call", "OnReply", "Pipe", "Reply", "Server"]
+__all__ = [
+    "ALL_SLOTS",
+    "Arg",
+    "Arrival",
+    "Asks",
+    "Call",
+    "Master",
+    "OnReply",
+    "Pipe",
+    "Reply",
+    "Server",
+    "Topology",
+    "opened",
+]

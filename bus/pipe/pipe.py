@@ -1,41 +1,46 @@
-"""The one way to send commands to Redis: `post`, `ask`, and several together."""
+"""What everybody sends commands with."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import ssl
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
-
-from redis.asyncio.connection import parse_url
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
 
 from bus.clock import Clock
-from bus.connect import COMMAND_TIMEOUT, CONNECT_TIMEOUT
-from bus.errors import BusDown, BusError, Overloaded
-from bus.pipe.arrival import ALL_SLOTS, Arrival, Server, run_id_of
-from bus.pipe.line import Arg, Line, OnReply, Reply, Together, fail_soon, pack, resolver
-from bus.scripts import all_scripts, load
+from bus.connect import COMMAND_TIMEOUT, MAX_IN_FLIGHT
+from bus.errors import BusDown, Overloaded, Refused
+from bus.pipe.arrival import Arrival
+from bus.pipe.cluster import Cluster
+from bus.pipe.commands import Commands, Master
+from bus.pipe.direct import Direct
+from bus.pipe.line import Arg, Line, OnReply, fail_soon, pack
+from bus.pipe.routing import SlotMap
+from bus.pipe.topology import Topology
+from bus.pipe.watch import ClusterWatch
+from bus.scripts import all_scripts
 
-Call = tuple[str, Sequence[str], Sequence[Arg]]
-"""A Lua script's name, its KEYS and its ARGV."""
-
-MAX_IN_FLIGHT: Final = 100_000
-BACKOFF: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
-
-log = logging.getLogger(__name__)
+PATIENCE: Final = 5.0
+"""Seconds that a command of the command line waits for Redis."""
+ROUNDS: Final = 3
+"""So often all keys are gone through anew because slots were moved meanwhile."""
 
 
-class Pipe:
+class Pipe(Commands):
     """Use: `async with asyncio.TaskGroup() as g: g.create_task(pipe.run())`, then `post` or `ask`.
 
-    `timeout` is how many seconds a reply may take; `scripts`: whether Lua scripts will be run on it. While there is no
-    connection, every command fails at once with `BusDown`; `run` keeps trying to connect.
+    `where`: the URL of a Redis, or the `Topology` that pipes of one process share. `timeout` is how many seconds a
+    reply may take; `scripts`: whether Lua scripts will be run on it; `arrival`: what comes first on every connection.
+    While there is no connection, every command fails at once with `BusDown`; `run` keeps trying to connect.
+
+    Of a cluster: a connection to each master, made at first use, with an `arrival` at once; a command goes to the
+    master of its slot, and one for a master that is away fails at once with `BusDown` while the others go on. Raises
+    `BadSetting` for a URL that is none.
     """
 
     def __init__(
         self,
-        url: str,
+        where: str | Topology,
         *,
         name: str,
         clock: Clock,
@@ -43,21 +48,33 @@ class Pipe:
         scripts: bool = True,
         arrival: Arrival | None = None,
     ) -> None:
-        self._address = _Address(url, name)
-        self._name = name
-        self._clock = clock
-        self._timeout = timeout
-        self._scripts = all_scripts() if scripts else ()
-        self._arrival = arrival
+        topology = where if isinstance(where, Topology) else Topology(where, clock=clock)
+        dialer = topology.dialer(name, all_scripts() if scripts else ())
         self._line: Line | None = None
-        self._up = asyncio.Event()
+        """Of one server or of the named master. In a cluster there is never one that is for all commands."""
+        self._trouble = ""
+        self._up, self._tried = asyncio.Event(), asyncio.Event()
+        self._road: Direct | Cluster
+        if isinstance(topology.watch, ClusterWatch):
+            self._road = Cluster(topology, dialer, clock, timeout, arrival, self._told)
+        else:
+            self._road = Direct(topology, dialer, timeout, arrival, self._offered)
 
-    # Commands ----------------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Keep the connections. Ends when cancelled."""
+        await self._road.run()
+
+    # Whether there is one ----------------------------------------------------------------------------------------
 
     @property
     def up(self) -> bool:
-        """Whether commands can be sent now."""
+        """Whether commands can be sent now, to at least one master."""
         return self._up.is_set()
+
+    @property
+    def cluster(self) -> bool:
+        """Whether keys are spread over several masters, so that no blocked read can be for several partitions."""
+        return isinstance(self._road, Cluster)
 
     async def wait_up(self, timeout: float) -> None:
         """Return once connected. Raises `BusDown` after `timeout` seconds."""
@@ -65,128 +82,117 @@ class Pipe:
             async with asyncio.timeout(timeout):
                 await self._up.wait()
         except TimeoutError:
-            raise BusDown("Redis does not answer") from None
+            raise self._down() from None
+
+    async def try_up(self, timeout: float) -> None:
+        """Return once connected. Raises `BusDown` when the first attempt failed, or after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._tried.wait()
+        except TimeoutError:
+            raise self._down() from None
+        if not self.up:
+            raise self._down()
+
+    def _down(self) -> BusDown:
+        return BusDown(f"Redis does not answer: {self._trouble}" if self._trouble else "Redis does not answer")
+
+    def _offered(self, line: Line | None, trouble: str) -> None:
+        self._line, self._trouble = line, trouble
+        self._set_up(line is not None)
+
+    def _told(self) -> None:
+        assert isinstance(self._road, Cluster)
+        self._trouble = self._road.watch.trouble
+        self._set_up(self._road.up)
+
+    def _set_up(self, up: bool) -> None:
+        if up:
+            self._up.set()
+        else:
+            self._up.clear()
+        if up or self._trouble:
+            self._tried.set()
+
+    # Commands ----------------------------------------------------------------------------------------------------
 
     def post(self, args: Sequence[Arg], on_reply: OnReply) -> None:
-        """Send a command; `on_reply` is called with its reply or a `BusError`, never before this returns."""
         line = self._line
         if line is None:
-            fail_soon(on_reply, BusDown("no connection to Redis"))
+            self._post_elsewhere(args, on_reply)
         elif line.choked or len(line.waiting) >= MAX_IN_FLIGHT:
             fail_soon(on_reply, Overloaded("too many commands in flight"))
         else:
             line.send(pack(args), on_reply)
 
-    def post_script(self, name: str, keys: Sequence[str], args: Sequence[Arg], on_reply: OnReply) -> None:
-        """Like `post`, for a Lua script."""
-        self.post(("EVALSHA", load(name).sha, len(keys), *keys, *args), on_reply)
+    def _post_elsewhere(self, args: Sequence[Arg], on_reply: OnReply) -> None:
+        if isinstance(self._road, Cluster):
+            self._road.post(args, on_reply)
+        else:
+            fail_soon(on_reply, BusDown("no connection to Redis"))
 
-    async def ask(self, *args: Arg) -> Reply:
-        """Send a command and wait for its reply. Raises `BusError`."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self.post(args, resolver(future))
-        return await future
+    # One master by itself ----------------------------------------------------------------------------------------
 
-    async def script(self, name: str, keys: Sequence[str], args: Sequence[Arg]) -> Reply:
-        """Run a Lua script and wait for its reply. Raises `BusError`."""
-        return await self.ask("EVALSHA", load(name).sha, len(keys), *keys, *args)
+    def masters(self) -> tuple[Master, ...]:
+        """Each master by itself, for what is about a server and not about a key: SCAN, INFO, CONFIG."""
+        return self._road.masters() if isinstance(self._road, Cluster) else (Master("", self.post),)
 
-    def future(self, name: str, keys: Sequence[str], args: Sequence[Arg]) -> asyncio.Future[Reply]:
-        """Send a Lua script now, wait for it later: scripts sent in one turn travel together and run in this order."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self.post_script(name, keys, args, resolver(future))
-        return future
+    def at(self, key: str) -> Master:
+        """The master that has this key now: for WAIT behind a write. Raises `BusDown` when no master has it."""
+        return self._road.at(key) if isinstance(self._road, Cluster) else Master("", self.post)
 
-    async def scripts(self, calls: Iterable[Call]) -> list[Reply]:
-        """Send Lua scripts together, to run in this order; their replies, a `BusError` in the place of each failure.
+    @property
+    def map(self) -> SlotMap | None:
+        """Which master has which slot; None when this is no cluster."""
+        return self._road.map if isinstance(self._road, Cluster) else None
 
-        Later ones run even when an earlier one failed.
+    async def scan(self, pattern: str, count: int) -> AsyncIterator[list[bytes]]:
+        """The keys that match a glob, of all masters, some at a time; a key may come more than once.
+
+        Raises `BusError`; TRYAGAIN, which is passing, when slots are being moved, for a key may be passed over then.
         """
-        return await self.asks(("EVALSHA", load(name).sha, len(keys), *keys, *args) for name, keys, args in calls)
+        for _ in range(ROUNDS):
+            before = await self._settled()
+            for master in self.masters():
+                cursor = b"0"
+                while True:
+                    cursor, found = await master.ask("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+                    if found:
+                        yield found
+                    if cursor == b"0":
+                        break
+            if await self._settled() == before:
+                return
+        raise Refused("TRYAGAIN slots of the cluster are being moved")
 
-    async def asks(self, commands: Iterable[Sequence[Arg]]) -> list[Reply]:
-        """Send commands together; like `scripts`."""
-        together = Together()
-        for command in commands:
-            self.post(command, together.slot())
-        return await together.replies()
+    async def _settled(self) -> SlotMap | None:
+        if not isinstance(self._road, Cluster):
+            return None
+        known = await self._road.settled()
+        if known is None:
+            raise Refused("TRYAGAIN slots of the cluster are being moved")
+        return known
 
-    # The connection ----------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Keep the connection: connect, load the scripts, watch for replies that do not come. Ends when cancelled."""
-        failures = 0
-        while True:
+@asynccontextmanager
+async def opened(
+    where: str | Topology, *, name: str, clock: Clock, scripts: bool = True, patience: float = PATIENCE
+) -> AsyncIterator[Pipe]:
+    """A connected pipe for the length of a block, for a command that does one thing and ends.
+
+    Raises `BusDown` when Redis cannot be reached at the first attempt, `BadSetting`.
+    """
+    pipe = Pipe(where, name=name, clock=clock, scripts=scripts)
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(pipe.run())
             try:
-                line = await self._connect()
-            except (OSError, TimeoutError, BusError) as error:
-                if failures == 0:
-                    log.warning("no connection to Redis", extra={"client": self._name, "reason": _why(error)})
-            else:
-                failures = 0
-                await self._keep(line)
-                log.warning("connection to Redis lost", extra={"client": self._name, "reason": line.lost})
-            await asyncio.sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
-            failures += 1
-
-    async def _connect(self) -> Line:
-        line = Line(self._clock)
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self._address.connect(line)
-                scripts = [("SCRIPT", "LOAD", script.text) for script in self._scripts]
-                for reply in await line.asks((*self._address.greeting(), *scripts)):
-                    if isinstance(reply, BusError):
-                        raise reply
-            if self._arrival is not None:
-                async with asyncio.timeout(COMMAND_TIMEOUT):
-                    await self._arrival(line.asks, Server(await run_id_of(line)), ALL_SLOTS)
-        except BaseException:
-            line.drop("could not connect")
-            raise
-        return line
-
-    async def _keep(self, line: Line) -> None:
-        """Offer the connection until it is lost."""
-        # A connection that was lost between its greeting and now offers itself to nobody.
-        if line.lost is None:
-            self._line = line
-            line.on_lost = self._withdraw
-            self._up.set()
-        await line.keep(self._timeout)
-
-    def _withdraw(self) -> None:
-        self._line = None
-        self._up.clear()
-
-
-def _why(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-class _Address:
-    """A Redis URL taken apart: how to connect, and what to say first."""
-
-    def __init__(self, url: str, name: str) -> None:
-        self._parts: dict[str, Any] = dict(parse_url(url))
-        self._name = name
-        self._tls = url.startswith("rediss:")
-
-    async def connect(self, protocol: asyncio.Protocol) -> None:
-        loop = asyncio.get_running_loop()
-        if path := self._parts.get("path"):
-            await loop.create_unix_connection(lambda: protocol, path)
-            return
-        context = ssl.create_default_context(cafile=self._parts.get("ssl_ca_certs")) if self._tls else None
-        host, port = self._parts.get("host", "localhost"), self._parts.get("port", 6379)
-        await loop.create_connection(lambda: protocol, host, port, ssl=context)
-
-    def greeting(self) -> list[tuple[Arg, ...]]:
-        commands: list[tuple[Arg, ...]] = []
-        if password := self._parts.get("password"):
-            user = self._parts.get("username")
-            commands.append(("AUTH", user, password) if user else ("AUTH", password))
-        if database := self._parts.get("db"):
-            commands.append(("SELECT", int(database)))
-        commands.append(("CLIENT", "SETNAME", self._name))
-        return commands
+                await pipe.try_up(patience)
+                yield pipe
+            finally:
+                running.cancel()
+    except BaseExceptionGroup as errors:
+        # What went wrong within the block is told as it is.
+        if len(errors.exceptions) == 1:
+            raise errors.exceptions[0] from None
+        raise

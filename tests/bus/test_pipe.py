@@ -15,6 +15,7 @@ from bus.clock import SystemClock
 from bus.errors import BusDown, Overloaded, Refused
 from bus.keys import Keys
 from bus.pipe import Pipe, Reply
+from bus.pipe.direct import Direct
 from tests.bus.holding_proxy import holding_proxy
 from tests.conftest import open_pipe
 from tests.servers import RedisSite
@@ -29,6 +30,12 @@ async def piped(url: str, timeout: float = 5.0) -> AsyncIterator[Pipe]:
         await pipe.wait_up(5)
         yield pipe
         running.cancel()
+
+
+def direct(url: str) -> Direct:
+    road = Pipe(url, name="test", clock=SystemClock())._road
+    assert isinstance(road, Direct)
+    return road
 
 
 async def down(pipe: Pipe) -> None:
@@ -243,12 +250,12 @@ async def test_a_unix_socket_will_do(tmp_path: Path) -> None:
 async def test_a_server_that_talks_nonsense_is_dropped() -> None:
     async with talker(b"no reply at all\r\n") as url:
         with pytest.raises(BusDown):
-            await Pipe(url, name="test", clock=SystemClock())._connect()
+            await direct(url).connect()
 
 
 async def test_replies_that_nobody_asked_for_cost_the_connection() -> None:
     async with talker(b"+OK\r\n" * 1_000) as url:
-        line = await Pipe(url, name="test", clock=SystemClock())._connect()
+        line = await direct(url).connect()
         await line.ended.wait()
         assert line.lost is not None
 
