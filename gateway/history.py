@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bus.cursor import Cursor, carried
 from bus.errors import BusError
 from bus.keys import Keys
 from bus.pipe import Pipe, Reply
@@ -20,19 +21,26 @@ class History:
         self._pipe, self._keys, self._names = pipe, keys, names
 
     def read(
-        self, topic: str, limit: int, since: int | None, reverse: bool, on_page: Callable[[Page | Failed], None]
+        self, topic: str, limit: int, since: Cursor | None, reverse: bool, on_page: Callable[[Page | Failed], None]
     ) -> None:
-        """At most `limit` publications after offset `since`, or before it and newest first; None is the very end."""
+        """At most `limit` publications after `since`, or before it and newest first; None is the very end.
+
+        A cursor without an epoch is of whichever there is; one of an epoch of which nothing is known is refused.
+        """
 
         def answered(reply: Reply) -> None:
             if isinstance(reply, BusError):
                 on_page(Failed(Error.INTERNAL))
                 return
-            cursor, found = read(reply)
+            cursor, survived, found = read(reply)
+            if since is not None and since.epoch and carried(since, cursor.epoch, survived) is None:
+                on_page(Failed(Error.UNRECOVERABLE_POSITION))
+                return
             on_page(Page(cursor.epoch, cursor.offset, tuple(found)))
 
         log, meta, _, bodies = self._keys.listening(topic)
-        arguments = (self._names.next(), _from(since, reverse), "1" if reverse else "0", limit, bodies, META_TTL)
+        start = _from(None if since is None else since.offset, reverse)
+        arguments = (self._names.next(), start, "1" if reverse else "0", limit, bodies, META_TTL)
         self._pipe.post_script("history", (log, meta), arguments, answered)
 
 

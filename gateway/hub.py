@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from bus.cursor import Cursor
+from bus.cursor import NONE_BEFORE, Cursor, Survived, carried
 from bus.keys import INBOX
 from bus.ranges import NOTHING, Ranges, merge
 from gateway.connection import Connection
@@ -48,7 +48,7 @@ class Verdict(Enum):
 class Topic:
     """A topic or inbox that somebody here listens to, or is about to."""
 
-    __slots__ = ("ahead", "epoch", "joining", "members", "name", "offset", "pending", "pushes", "recent")
+    __slots__ = ("ahead", "epoch", "joining", "members", "name", "offset", "pending", "pushes", "recent", "survived")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -66,6 +66,8 @@ class Topic:
         """Joins under way; while there are any, `recent` keeps what is accepted."""
         self.recent: list[Publication] | None = None
         self.ahead: dict[int, bytes] | None = None
+        self.survived = NONE_BEFORE
+        """What of former epochs counts in this one, where it began while somebody listened here."""
 
     @property
     def flushed(self) -> int:
@@ -88,7 +90,8 @@ class Landing:
 
 
 class Behind(Enum):
-    """The hub itself has to catch up first: with a client that saw more elsewhere, or with more of a log."""
+    """The hub itself has to catch up first: with a client that saw more elsewhere, with more of a log, or with a new
+    epoch of it."""
 
     BEHIND = auto()
 
@@ -151,7 +154,7 @@ class Hub:
         if topic is None or topic.epoch is None or not topic.members:
             return None
         at = topic.flushed
-        if recover is not None and recover != Cursor(topic.epoch, at):
+        if recover is not None and carried(recover, topic.epoch, topic.survived) != Cursor(topic.epoch, at):
             return None
         topic.members[member] = None
         return Landing(topic.epoch, at, recover is not None, ())
@@ -182,8 +185,8 @@ class Hub:
         if topic.epoch is None:
             self._settle(topic, cursor)
         at = topic.flushed
-        if topic.epoch == cursor.epoch and recover is not None and recover.epoch == cursor.epoch:
-            if at < recover.offset <= cursor.offset:
+        if recover is not None and recover.epoch == cursor.epoch:
+            if topic.epoch != cursor.epoch or at < recover.offset <= cursor.offset:
                 return Behind.BEHIND
             landing = self._recover(topic, recover.offset, at, missed)
             if landing.publications and name.startswith(INBOX):
@@ -297,8 +300,10 @@ class Hub:
 
     # Catching up -------------------------------------------------------------------------------------------------
 
-    def catch_up(self, name: str, cursor: Cursor, missed: Sequence[Publication]) -> bool | Behind:
-        """Take in what Redis says lies behind this topic's cursor.
+    def catch_up(
+        self, name: str, cursor: Cursor, missed: Sequence[Publication], survived: Survived = NONE_BEFORE
+    ) -> bool | Behind:
+        """Take in what Redis says lies behind this topic's cursor, and of former epochs.
 
         `BEHIND` when all of it was of use and there is more: ask again. False when that does not close the hole (it
         was trimmed, or the log is a new one): the topic is then set to `cursor`, and its listeners have to recover
@@ -314,7 +319,7 @@ class Hub:
                 return True
             if missed and missed[-1][0] == topic.offset:
                 return Behind.BEHIND
-        topic.epoch, topic.offset = cursor.epoch, cursor.offset
+        topic.epoch, topic.offset, topic.survived = cursor.epoch, cursor.offset, survived
         topic.pending = [p for p in topic.pending or () if p[0] == 0] or None
         topic.recent = [] if topic.joining else None
         topic.ahead = None

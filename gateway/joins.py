@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from bus.cursor import Cursor
+from bus.cursor import NONE_BEFORE, Cursor, Survived, carried, read_survived
 from bus.errors import BusError
 from bus.keys import INBOX, Keys
 from bus.pipe import OnReply, Pipe, Reply
@@ -80,14 +80,17 @@ class Joins:
                     self._unroute(name)
                 on_joined(Failed(Error.INTERNAL))
                 return
-            cursor, missed = read(reply)
-            landing = self._hub.finish(name, member, recover if tries else None, cursor, missed)
+            cursor, survived, missed = read(reply)
+            place = carried(recover, cursor.epoch, survived) if recover and tries else None
+            landing = self._hub.finish(name, member, place, cursor, missed)
             if isinstance(landing, Behind):
                 self.catch_up(name)
                 again = partial(self._ask, name, member, recover, on_joined, tries - 1)
                 asyncio.get_running_loop().call_later(AGAIN, again)
             else:
                 on_joined(self._joined(landing, recover))
+                if landing.epoch != cursor.epoch:
+                    self.catch_up(name)
                 self._wake()
 
         self._read(name, recover.offset if recover else None, answered)
@@ -137,12 +140,12 @@ class Joins:
             if isinstance(reply, BusError):
                 self._stats.bus_failures += 1
                 return
-            cursor, missed = read(reply)
+            cursor, survived, missed = read(reply)
             self._stats.position_checks += 1
             if name not in self._hub.topics:
                 self._unroute(name)
                 return
-            caught_up = self._hub.catch_up(name, cursor, missed)
+            caught_up = self._hub.catch_up(name, cursor, missed, survived)
             if caught_up is Behind.BEHIND:
                 self.catch_up(name)
             elif not caught_up:
@@ -165,6 +168,14 @@ class Joins:
         self._urgent = True
         self._round = iter(tuple(self._hub.topics))
 
+    def check_soon(self, partitions: frozenset[int]) -> None:
+        """These partitions may have forgotten something: look at their topics, quickly."""
+        if self._urgent:  # of others some may be left
+            self.check_all_soon()
+            return
+        self._urgent = True
+        self._round = iter([name for name in self._hub.topics if self._keys.partition(name) in partitions])
+
     def check_some(self, share: float) -> None:
         """Look at the next topics in turn: `share` is the part of all that is due now."""
         count = URGENT if self._urgent else max(1, round(len(self._hub.topics) * share))
@@ -179,7 +190,8 @@ class Joins:
                 count -= 1
 
 
-def read(reply: Reply) -> tuple[Cursor, Sequence[Publication]]:
-    """What join.lua and history.lua return."""
-    epoch, top, flat = reply
-    return Cursor(epoch.decode(), top), list(zip(flat[::2], flat[1::2], strict=True))
+def read(reply: Reply) -> tuple[Cursor, Survived, Sequence[Publication]]:
+    """What join.lua and history.lua return: the position, what of former epochs counts, and publications."""
+    epoch, top, flat, *before = reply
+    survived = read_survived(before[0]) if before else NONE_BEFORE
+    return Cursor(epoch.decode(), top), survived, list(zip(flat[::2], flat[1::2], strict=True))

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from bus.clock import SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT, check_fitness, check_installation, client
 from bus.errors import BusDown, BusError
+from bus.generation import Generations
 from bus.keys import Keys
 from bus.log import configure
 from bus.pipe import Pipe
@@ -69,7 +70,8 @@ async def run(settings: GatewaySettings, *listening: socket.socket) -> None:
     """One node on these sockets, until SIGTERM or SIGINT. Raises `Unfit` or `BadSetting` when it cannot be started."""
     clock = SystemClock()
     await _fit(settings)
-    pipe = Pipe(settings.redis_url, name="gateway", clock=clock)
+    generations = Generations(Keys(settings.prefix, settings.partitions))
+    pipe = Pipe(settings.redis_url, name="gateway", clock=clock, arrival=generations)
     line = Pipe(settings.redis_url, name="gateway-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
     group = asyncio.TaskGroup()
     tasks: set[asyncio.Task[Any]] = set()
@@ -80,6 +82,7 @@ async def run(settings: GatewaySettings, *listening: socket.socket) -> None:
         task.add_done_callback(tasks.discard)
 
     node = build(settings, clock, pipe, line, spawn)
+    generations.watch(node.service.joins.check_soon)
     async with group:
         spawn(line.run())
         await _begin(node, spawn)

@@ -37,7 +37,6 @@ from gateway.effects import (
     Join,
     Joined,
     Leave,
-    Page,
     Publish,
     Question,
     ReadHistory,
@@ -445,13 +444,7 @@ class Service:
         self._ingest.post(event, CLIENT, accepted)
 
     def _read_history(self, asked: ReadHistory, later: OnAnswer) -> None:
-        def answered(page: Page | Failed) -> None:
-            if isinstance(page, Page) and asked.since is not None and asked.since.epoch not in ("", page.epoch):
-                page = Failed(Error.UNRECOVERABLE_POSITION)
-            later(page)
-
-        since = asked.since.offset if asked.since else None
-        self._history.read(asked.topic, asked.limit, since, asked.reverse, answered)
+        self._history.read(asked.topic, asked.limit, asked.since, asked.reverse, later)
 
     # The end -----------------------------------------------------------------------------------------------------
 

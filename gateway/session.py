@@ -389,8 +389,6 @@ class Session(Intake):
         return self._ask(command, ReadHistory(topic, limit, command.since, command.reverse))
 
     def _read(self, command: commands.History, answer: Page, now: float) -> Effects:
-        if command.since is not None and command.since.epoch not in ("", answer.epoch):
-            return self._refuse(command.id, Error.UNRECOVERABLE_POSITION)
         publications = replies.publications(answer.publications)
         result = {"publications": publications, "epoch": answer.epoch, "offset": answer.offset}
         return self._reply(command.id, "history", result)

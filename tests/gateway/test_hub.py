@@ -306,11 +306,15 @@ def test_recovery_is_all_or_nothing(since: int, epoch: str, missed: list[int]) -
     assert landing == Landing("e", 5, False, ())
 
 
-def test_a_join_into_another_epoch_than_the_hubs_lands_unrecovered() -> None:
-    hub, a, b = Hub(), Client(), Client()
+def test_a_join_into_another_epoch_than_the_hubs_waits_for_the_hub() -> None:
+    hub, a, b, c = Hub(), Client(), Client(), Client()
     joined(hub, "news:a", a, top=2)
     hub.begin("news:a")
-    assert hub.finish("news:a", b, Cursor("new", 1), Cursor("new", 1), ()) == Landing("e", 2, False, ())
+    assert hub.finish("news:a", b, Cursor("new", 1), Cursor("new", 1), ()) is Behind.BEHIND
+    hub.begin("news:a")
+    assert hub.finish("news:a", c, None, Cursor("new", 1), ()) == Landing("e", 2, False, ())
+    assert hub.catch_up("news:a", Cursor("new", 1), ()) is False
+    assert hub.finish("news:a", b, Cursor("new", 1), Cursor("new", 1), ()) == Landing("new", 1, True, ())
 
 
 @settings(max_examples=300)
