@@ -48,7 +48,6 @@ export class Subscription {
   accept(result) {
     const asked = this.recoverable;
     const before = this.offset;
-    const sameLog = asked && (this.epoch === "" || this.epoch === result.epoch);
     this.standing = "live";
     this.attempt = 0;
     this.retryAt = null;
@@ -57,7 +56,8 @@ export class Subscription {
     this.offset = result.offset ?? 0;
     const publications = result.publications ?? [];
     if (!asked) return { arrival: "first", fresh: this.#advance(publications, this.offset) };
-    if (!sameLog || result.recovered !== true) return { arrival: "lost", fresh: this.#advance(publications, this.offset) };
+    // Its epoch may be another, after a failover: that the offsets before still count is what the server knows.
+    if (result.recovered !== true) return { arrival: "lost", fresh: this.#advance(publications, this.offset) };
     const fresh = this.#advance(publications, before);
     // A server that says "recovered" and leaves a hole must not make us say so too.
     const whole = fresh.every((publication, i) => publication.offset === before + 1 + i);
