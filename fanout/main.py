@@ -15,13 +15,14 @@ from secrets import token_hex
 
 from bus.clock import Clock, SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT
-from bus.errors import BusDown
+from bus.errors import BusDown, BusError
 from bus.generation import Generations
 from bus.keys import Keys
 from bus.log import configure
 from bus.namespaces import Namespaces
 from bus.people.categories import Categories, read_ladder
 from bus.pipe import Pipe
+from bus.stored_rules import StoredRules
 from fanout.alarm import Alarm
 from fanout.audience import Retention, Rules
 from fanout.fitness import fit
@@ -33,6 +34,7 @@ from fanout.publisher import Publisher
 from fanout.render import Templates
 from fanout.settings import FanoutSettings, load
 from fanout.stats import Stats
+from fanout.vital import Vital
 from fanout.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -51,9 +53,10 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         label = f"fanout-wait-{what}-{name}"
         return Pipe(settings.redis_url, name=label, clock=clock, timeout=BLOCK + COMMAND_TIMEOUT, scripts=False)
 
+    stored = StoredRules(pipe, keys, Namespaces(settings.namespaces))
     rules = Rules(
         keys,
-        Namespaces(settings.namespaces),
+        stored.namespaces,
         Retention(settings.inbox_size, settings.inbox_ttl),
         Categories(settings.categories),
         read_ladder(settings.ladder),
@@ -81,11 +84,17 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
             async def refresh() -> None:
                 stats.backlog = await read_backlog(pipe, keys, worker.partitions, clock)
 
-            server = MetricsServer(stats, refresh, lambda: pipe.up)
+            ttl = min(settings.worker_ttl, settings.lease_ttl)
+            vital = Vital(pipe, keys, clock, lambda: worker.silence, ttl)
+            server = MetricsServer(stats, refresh, vital)
+            background.append(group.create_task(vital.run()))
             background.append(group.create_task(server.run(settings.metrics_host, settings.metrics_port)))
         with suppress(BusDown):  # it was there a moment ago and will be again
             await pipe.wait_up(COMMAND_TIMEOUT)
             await control.wait_up(COMMAND_TIMEOUT)
+        with suppress(BusError):
+            await stored.look()
+        background.append(group.create_task(stored.run()))
         log.info("at work", extra={"worker": name})
         gc.freeze()
         await worker.run(stop)

@@ -1,4 +1,4 @@
-"""/metrics and /healthz of a worker: enough HTTP for a scraper, and nothing more."""
+"""/metrics, /healthz and /readyz of a worker: enough HTTP for a scraper, and nothing more."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+import orjson
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
@@ -16,6 +17,7 @@ from bus.keys import Keys
 from bus.pipe import Pipe, Reply
 from bus.queue import GROUP
 from fanout.stats import Backlog
+from fanout.vital import Vital
 
 PATIENCE: Final = 5.0
 COUNTED: Final = 100
@@ -36,8 +38,10 @@ async def read_backlog(pipe: Pipe, keys: Keys, partitions: Sequence[int], clock:
         if isinstance(entries, BusError):
             raise entries
         if entries:
-            backlog.waiting += int(group[b"pending"]) + await _behind(pipe, keys.events(p), group)
-            age = clock.wall() - int(entries[0][0].partition(b"-")[0]) / 1000
+            waiting = int(group[b"pending"]) + await _behind(pipe, keys.events(p), group)
+            age = max(0.0, clock.wall() - int(entries[0][0].partition(b"-")[0]) / 1000)
+            backlog.partitions[p] = (waiting, age)
+            backlog.waiting += waiting
             backlog.oldest = max(backlog.oldest, age)
     return backlog
 
@@ -60,10 +64,11 @@ async def _behind(pipe: Pipe, stream: str, group: dict[bytes, Reply]) -> int:
 
 
 class MetricsServer:
-    """Answers `GET /metrics` and `GET /healthz`, then closes. `refresh` asks Redis for the figures that it knows."""
+    """Answers `GET /metrics`, `GET /healthz` (this process turns) and `GET /readyz` (it does its work), then closes.
+    `refresh` asks Redis for the figures that it knows."""
 
-    def __init__(self, stats: Collector, refresh: Callable[[], Awaitable[None]], healthy: Callable[[], bool]) -> None:
-        self._refresh, self._healthy = refresh, healthy
+    def __init__(self, stats: Collector, refresh: Callable[[], Awaitable[None]], vital: Vital) -> None:
+        self._refresh, self._vital = refresh, vital
         self._registry = CollectorRegistry()
         self._registry.register(stats)
 
@@ -91,7 +96,10 @@ class MetricsServer:
 
     async def _answer(self, path: bytes) -> tuple[str, bytes]:
         if path == b"/healthz":
-            return ("200 OK", b"ok\n") if self._healthy() else ("503 Service Unavailable", b"no connection to Redis\n")
+            return "200 OK", b"ok\n"
+        if path == b"/readyz":
+            ready, shown = self._vital.shown()
+            return ("200 OK" if ready else "503 Service Unavailable"), orjson.dumps(shown)
         if path != b"/metrics":
             return "404 Not Found", b""
         with suppress(BusError):  # the counters are worth having without it

@@ -39,9 +39,9 @@ class FanoutSettings(PeopleSettings):
     stop_timeout: float = 5.0
     """How long a worker that is told to stop may go on with what it has taken."""
     metrics_host: str = "127.0.0.1"
-    """Address of /metrics and /healthz; they ask nobody who they are, so keep them off public networks."""
+    """Address of /metrics, /healthz and /readyz; they ask nobody who they are, so keep them off public networks."""
     metrics_port: int = 0
-    """Port of /metrics and /healthz; 0 opens none."""
+    """Port of /metrics, /healthz and /readyz; 0 opens none."""
     namespaces: Mapping[str, Any] = field(default_factory=dict)
     """The same table as the gateway's: the history size and TTL of a topic come from it."""
 

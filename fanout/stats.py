@@ -46,6 +46,22 @@ class Backlog:
     """Entries not acknowledged yet."""
     oldest: float = 0.0
     """Age of the oldest of them, in seconds."""
+    partitions: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """The same of each partition in which something waits."""
+
+    def collect(self) -> Iterator[Metric]:
+        """By partition."""
+        waiting = GaugeMetricFamily(
+            "tocsin_fanout_partition_lag_entries", "Entries not acknowledged yet", labels=("partition",)
+        )
+        oldest = GaugeMetricFamily(
+            "tocsin_fanout_partition_oldest_unacked_seconds", "Age of the oldest of them", labels=("partition",)
+        )
+        for partition, (count, age) in sorted(self.partitions.items()):
+            waiting.add_metric((str(partition),), count)
+            oldest.add_metric((str(partition),), age)
+        yield waiting
+        yield oldest
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +90,7 @@ class Stats:
     timers_buried: int = 0
     leases: int = 0
     """Partitions held now."""
+    leases_taken: int = 0
     leases_lost: int = 0
     backlog: Backlog = field(default_factory=Backlog)
 
@@ -99,6 +116,7 @@ class Stats:
             ("steps", "Steps of ladders that were taken, passed over or put off", self.steps),
             ("digests", "Digests that were sent or put off", self.digests),
             ("timers_buried", "Timers that could not be worked, moved to the dead letters", self.timers_buried),
+            ("leases_taken", "Partitions that came to this worker", self.leases_taken),
             ("leases_lost", "Leases that ended before they were given back", self.leases_lost),
         ):
             yield CounterMetricFamily(f"tocsin_fanout_{name}", text, value=value)
@@ -108,6 +126,7 @@ class Stats:
             ("oldest_unacked_seconds", "Age of the oldest of them", self.backlog.oldest),
         ):
             yield GaugeMetricFamily(f"tocsin_fanout_{name}", text, value=gauge)
+        yield from self.backlog.collect()
         yield HistogramMetricFamily(
             "tocsin_fanout_publish_seconds",
             "From acceptance to the nodes' streams",

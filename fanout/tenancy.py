@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Final, Protocol
 
 from bus.clock import Clock
@@ -95,7 +96,13 @@ class Tenancy:
         self._open = 0
         """Questions that were not answered yet."""
         self._ending = False
+        self._beaten = -inf
         self._group: asyncio.TaskGroup
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last heartbeat that was answered; infinity before the first."""
+        return self._clock.monotonic() - self._beaten
 
     @property
     def partitions(self) -> tuple[int, ...]:
@@ -137,6 +144,7 @@ class Tenancy:
         if isinstance(listed, BusError):
             log.warning("no heartbeat", extra={"worker": self._name, "reason": str(listed)})
             return
+        self._beaten = self._clock.monotonic()
         before = self._crew.members
         members = self._crew.told(listed, self._clock.monotonic())
         if members == before:

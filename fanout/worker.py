@@ -110,6 +110,11 @@ class Worker:
         """The partitions held now."""
         return self._tenancy.partitions
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the last heartbeat that was answered."""
+        return self._tenancy.silence
+
     def wake(self, partition: int) -> None:
         """Look at the timers of a partition, if it is ours."""
         if partition in self._tenancy.partitions:
@@ -143,6 +148,7 @@ class Worker:
             await asyncio.sleep(LOOK)
 
     def _begin(self, lease: Lease) -> _Work:
+        self._stats.leases_taken += 1
         p, settings = lease.partition, self._settings
         queue = Queue(
             self._pipe, self._keys, lease, batch=settings.batch, keep=settings.keep_acked, dead=settings.dead_size

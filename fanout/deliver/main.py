@@ -36,6 +36,7 @@ from fanout.deliver.worker import ChannelWorker
 from fanout.fitness import fit
 from fanout.metrics import MetricsServer
 from fanout.render import Templates
+from fanout.vital import Vital
 
 RARELY: Final = (50_000, 20, 100)
 """When the garbage collector looks, as `gc.set_threshold` takes it."""
@@ -74,7 +75,10 @@ async def run(
                     office.guard.refresh()
                     await read_backlog(pipe, keys, office.channel, worker.partitions, clock, office.stats)
 
-            server = MetricsServer(stats, refresh, lambda: pipe.up)
+            ttl = min(settings.worker_ttl, settings.lease_ttl)
+            vital = Vital(pipe, keys, clock, lambda: max(worker.silence for worker in workers), ttl)
+            server = MetricsServer(stats, refresh, vital)
+            background.append(group.create_task(vital.run()))
             background.append(group.create_task(server.run(settings.metrics_host, settings.metrics_port)))
         with suppress(BusDown):  # it was there a moment ago and will be again
             await pipe.wait_up(COMMAND_TIMEOUT)

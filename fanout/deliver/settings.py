@@ -74,9 +74,9 @@ class DeliverSettings(PeopleSettings):
     stop_timeout: float = 20.0
     """How long a worker that is told to stop may go on with what is under way."""
     metrics_host: str = "127.0.0.1"
-    """Address of /metrics and /healthz; they ask nobody who they are, so keep them off public networks."""
+    """Address of /metrics, /healthz and /readyz; they ask nobody who they are, so keep them off public networks."""
     metrics_port: int = 0
-    """Port of /metrics and /healthz; 0 opens none."""
+    """Port of /metrics, /healthz and /readyz; 0 opens none."""
 
     def concurrency(self, channel: str) -> int:
         """Most deliveries of a channel under way at once in this worker."""

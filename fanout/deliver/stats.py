@@ -34,6 +34,7 @@ class ChannelStats:
     under_way: int = 0
     leases: int = 0
     """Partitions held now."""
+    leases_taken: int = 0
     leases_lost: int = 0
     open_breakers: int = 0
     resting: int = 0
@@ -84,12 +85,16 @@ class DeliverStats:
             for stats in self.channels:
                 family.add_metric((stats.channel,), getattr(stats.queues, attribute))
             yield family
+        taken = CounterMetricFamily(
+            "tocsin_deliver_leases_taken", "Partitions that came to this worker", labels=("channel",)
+        )
         lost = CounterMetricFamily(
             "tocsin_deliver_leases_lost", "Leases that ended before they were given back", labels=("channel",)
         )
         for stats in self.channels:
+            taken.add_metric((stats.channel,), stats.leases_taken)
             lost.add_metric((stats.channel,), stats.leases_lost)
-        yield lost
+        yield from (taken, lost)
 
     def _gauges(self) -> Iterator[Metric]:
         for name, text, value in GAUGES:

@@ -48,6 +48,11 @@ class ChannelWorker:
         """The partitions whose jobs are held now."""
         return self._tenancy.partitions
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the last heartbeat that was answered."""
+        return self._tenancy.silence
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what is under way and give the leases back."""
         async with asyncio.TaskGroup() as group:
@@ -58,6 +63,7 @@ class ChannelWorker:
         await self._office.guard.close()
 
     def _begin(self, lease: Lease) -> Consumer:
+        self._office.stats.leases_taken += 1
         office, settings = self._office, self._settings
         deliverer = Deliverer(office, lease.partition)
         jobs = Jobs(

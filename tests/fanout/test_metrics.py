@@ -1,4 +1,4 @@
-"""/metrics and /healthz of a worker."""
+"""/metrics, /healthz and /readyz of a worker."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ async def test_a_worker_shows_its_figures(redis_server: RedisSite, keys: Keys) -
             assert text.startswith("HTTP/1.1 200 OK\r\n")
             assert "tocsin_fanout_relayed_total 1.0" in text
             assert f"tocsin_fanout_leases {keys.partitions}.0" in text
+            assert f"tocsin_fanout_leases_taken_total {keys.partitions}.0" in text
             assert (await ask(port, "GET /healthz HTTP/1.1\r\n\r\n")).startswith("HTTP/1.1 200 OK")
+            while not (ready := await ask(port, "GET /readyz HTTP/1.1\r\n\r\n")).startswith("HTTP/1.1 200 OK"):
+                await asyncio.sleep(0.02)
+            assert '"state":"healthy"' in ready
             assert (await ask(port, "GET /other HTTP/1.1\r\n\r\n")).startswith("HTTP/1.1 404")
             for nonsense in ("nonsense\r\n\r\n", "x" * 70_000):
                 assert not (await ask(port, nonsense)).startswith("HTTP/1.1 200")
@@ -56,6 +60,12 @@ async def test_the_backlog_is_what_nobody_has_finished(any_server: RedisSite, ke
         backlog = await read_backlog(pipe, keys, range(8), clock)
         assert backlog.waiting == 5
         assert 0 <= backlog.oldest < 20
+        assert backlog.partitions == {1: (5, backlog.oldest)}
+        shown = [sample for metric in backlog.collect() for sample in metric.samples]
+        assert [(sample.labels, sample.value) for sample in shown] == [
+            ({"partition": "1"}, 5),
+            ({"partition": "1"}, backlog.oldest),
+        ]
         await pipe.ask("XREADGROUP", "GROUP", "fanout", "c", "COUNT", 2, "STREAMS", keys.events(1), ">")
         assert (await read_backlog(pipe, keys, range(8), clock)).waiting == 5
         last = (await pipe.ask("XREVRANGE", keys.events(1), "+", "-"))[0][0]
