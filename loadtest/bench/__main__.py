@@ -15,10 +15,10 @@ from pathlib import Path
 
 from loadtest.bench import deliver, fanout
 from loadtest.bench.drain import build
-from loadtest.bench.measures import MEASURES, QUICK, Bench, Scale
+from loadtest.bench.measures import GROUNDED, MEASURES, QUICK, SELDOM, Bench, Scale
 from loadtest.bench.process import Failed, allow_open_files
 from loadtest.bench.report import figures, results, table
-from loadtest.bench.servers import Floor, Nchan, Server, Tocsin
+from loadtest.bench.servers import Floor, Ground, Nchan, Server, Tocsin
 
 Readings = defaultdict[str, list[float]]
 
@@ -60,6 +60,8 @@ class Series:
         """All measures of a run on both servers before the next run."""
         for run in range(1, runs + 1):
             for measure in measures:
+                if run > SELDOM.get(measure, run):
+                    continue
                 for kind in _kinds(measure, with_nchan=with_nchan):
                     self._one(measure, kind, run)
 
@@ -84,6 +86,8 @@ def _kinds(measure: str, *, with_nchan: bool) -> list[type[Server]]:
         return [fanout.Worker]
     if measure in deliver.MEASURES:
         return [deliver.Senders]
+    if measure in GROUNDED:
+        return [Ground]
     beside: list[type[Server]] = [Nchan] if with_nchan else []
     return [Tocsin, *beside, *([Floor] if measure == "broadcast" else [])]
 

@@ -150,7 +150,7 @@ class Senders(Tocsin):
     def _ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         link = HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            link.request(method, path, body, self._headers())
+            link.request(method, path, body, self.headers())
             answer = link.getresponse()
             return answer.status, answer.read()
         except OSError:

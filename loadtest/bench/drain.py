@@ -96,6 +96,11 @@ class Drain:
             )
         self._unread = b""
 
+    @property
+    def pid(self) -> int:
+        """Of the client's process."""
+        return self._child.pid
+
     def wait_ready(self, seconds: float = 60) -> Report:
         """Until every connection is ready. Raises `Failed` when one is not."""
         report = self._read("ready", seconds)

@@ -16,7 +16,7 @@ from zlib import crc32
 
 from redis.crc import key_slot
 
-from loadtest.bench.process import Failed, cpu_seconds, wait_until
+from loadtest.bench.process import Failed, Process, cpu_seconds, wait_until
 from loadtest.bench.servers import SERVER_CORE, START_TIMEOUT, Server, Tocsin, free_port
 from loadtest.bench.wire import Http
 
@@ -50,48 +50,86 @@ class Size:
 SMALL = Size(people=4_000, rounds=3, due=4_000, backlog=50_000)
 
 
-def partition_tags() -> list[str]:
+def partition_tags(partitions: int = PARTITIONS) -> list[str]:
     """The hash tag of each partition, as docs/architecture.md tells to compute it."""
     tags: dict[int, str] = {}
     number = 0
-    while len(tags) < PARTITIONS:
-        tags.setdefault(key_slot(str(number).encode()) * PARTITIONS // SLOTS, str(number))
+    while len(tags) < partitions:
+        tags.setdefault(key_slot(str(number).encode()) * partitions // SLOTS, str(number))
         number += 1
-    return [tags[partition] for partition in range(PARTITIONS)]
+    return [tags[partition] for partition in range(partitions)]
 
 
-class Worker(Tocsin):
-    """A fan-out worker on its core, Redis on the other, and nobody else."""
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A worker's process, and where it tells its figures."""
 
-    def start(self) -> None:
-        self._tags = partition_tags()
-        self._store = self.start_redis("--slowlog-log-slower-than", str(SLOW))
-        self.redis.zadd("tocsin:nodes", {NODE: FAR})
-        self.redis.set(f"tocsin:{{node-{NODE}}}:alive", "1")
-        port = free_port()
-        self._metrics = Http(port)
-        self._ending.callback(self._metrics.close)
-        env = self.environment() | {"TOCSIN_METRICS_PORT": str(port)}
-        self._worker = self.launch("fanout", [self.program, "fanout"], SERVER_CORE, env)
-        self.pid = self._worker.pid
-        held = f"the worker does not hold {PARTITIONS} partitions"
-        wait_until(lambda: self.metric("leases") == PARTITIONS, START_TIMEOUT, held, self._worker)
+    process: Process
+    metrics: Http
 
     def metric(self, name: str) -> float:
-        """One of the worker's figures; 0 while it does not answer."""
-        _, text = self._metrics.get("/metrics")
+        """One of its figures; 0 while it does not answer."""
+        _, text = self.metrics.get("/metrics")
         for line in text.splitlines():
             if line.startswith((f"tocsin_fanout_{name} ", f"tocsin_fanout_{name}_total ")):
                 return float(line.split()[-1])
         return 0.0
 
+
+class Worker(Tocsin):
+    """A fan-out worker on its core, Redis on the other, and nobody else."""
+
+    partitions = PARTITIONS
+    workers = 1
+
+    def start(self) -> None:
+        self.members: list[Member] = []
+        self._tags = partition_tags(self.partitions)
+        self._stores = self.start_stores()
+        self.redis.zadd("tocsin:nodes", {NODE: FAR})
+        self.redis.set(f"tocsin:{{node-{NODE}}}:alive", "1")
+        self._env = self.environment() | {"TOCSIN_PARTITIONS": str(self.partitions)}
+        for _ in range(self.workers):
+            self.join()
+        self.pid = self.members[0].process.pid
+        self.until_shared()
+
+    def start_stores(self) -> list[Process]:
+        """Start Redis."""
+        return [self.start_redis("--slowlog-log-slower-than", str(SLOW))]
+
+    def join(self) -> Member:
+        """Start one more worker."""
+        port = free_port()
+        metrics = Http(port)
+        self._ending.callback(metrics.close)
+        env = self._env | {"TOCSIN_METRICS_PORT": str(port)}
+        process = self.launch(f"fanout-{len(self.members)}", [self.program, "fanout"], SERVER_CORE, env)
+        self.members.append(Member(process, metrics))
+        return self.members[-1]
+
+    def until_shared(self) -> None:
+        """Wait until every partition is with a worker, and every worker has some. Raises `Failed`."""
+
+        def shared() -> bool:
+            leases = [member.metric("leases") for member in self.members]
+            return sum(leases) == self.partitions and all(leases)
+
+        processes = [member.process for member in self.members]
+        wait_until(shared, START_TIMEOUT, f"{self.partitions} partitions are not held", *processes)
+
+    def metric(self, name: str) -> float:
+        """One of the workers' figures, summed up; of one that does not answer it is 0."""
+        return sum(member.metric(name) for member in self.members)
+
     def until(self, name: str, value: float) -> None:
         """Wait for a figure. Raises `Failed`."""
-        wait_until(lambda: self.metric(name) >= value, DONE_TIMEOUT, f"{name} is not {value:g}", self._worker)
+        processes = [member.process for member in self.members]
+        wait_until(lambda: self.metric(name) >= value, DONE_TIMEOUT, f"{name} is not {value:g}", *processes)
 
     def redis_cpu(self) -> float:
         """CPU time of Redis in seconds."""
-        return cpu_seconds(self._store.pid)
+        return sum(cpu_seconds(store.pid) for store in self._stores)
 
     # What is in Redis ------------------------------------------------------------------------------------------------
 
@@ -99,7 +137,7 @@ class Worker(Tocsin):
         """Make them."""
         commands: list[Sequence[str | int]] = []
         for number in range(count):
-            key = self.place(partition_of(f"u{number}"), "user", f"u{number}")
+            key = self.place(partition_of(f"u{number}", self.partitions), "user", f"u{number}")
             commands.append(("HSET", f"{key}:meta", "last_seen", FAR))
             commands.append(("HSET", f"{key}:profile", "email", "sealed"))
             if number % 2:
@@ -118,7 +156,7 @@ class Worker(Tocsin):
                     "title": "x" * 40,
                     "body": "y" * 100,
                 }
-                stream = self.place((number * 31 + start // PER_EVENT) % PARTITIONS, "events")
+                stream = self.place((number * 31 + start // PER_EVENT) % self.partitions, "events")
                 yield "XADD", stream, "*", "e", json.dumps(event)
 
     def run(self, commands: Iterable[Sequence[str | int]]) -> None:
@@ -147,9 +185,9 @@ class Worker(Tocsin):
         self.run([*commands, *calls])
 
 
-def partition_of(user: str) -> int:
+def partition_of(user: str, partitions: int = PARTITIONS) -> int:
     """Where a user lives."""
-    return crc32(user.encode()) % PARTITIONS
+    return crc32(user.encode()) % partitions
 
 
 # Measures --------------------------------------------------------------------------------------------------------

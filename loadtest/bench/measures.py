@@ -7,15 +7,15 @@ at which a message was due, not sent, so a stalled producer cannot hide what it 
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from loadtest.bench import deliver, fanout
+from loadtest.bench import crew, deliver, fanout, scale, stalled, takeover
 from loadtest.bench.drain import Drain, Plan
-from loadtest.bench.process import Failed, cpu_seconds, memory
+from loadtest.bench.process import Failed, memory
+from loadtest.bench.rounds import NAP, Send, connected, open_loop, rounds, sleep_until, warm_up
 from loadtest.bench.servers import LOAD_CORE, Server, Tocsin
 from loadtest.bench.wire import Pipeline
 from loadtest.figures import percentile
@@ -41,9 +41,26 @@ class Scale:
     seconds: float = 10.0
     fanout: fanout.Size = field(default_factory=fanout.Size)
     deliver: deliver.Size = field(default_factory=deliver.Size)
+    scale: scale.Size = field(default_factory=scale.Size)
+    stalled: stalled.Size = field(default_factory=stalled.Size)
+    crew: crew.Size = field(default_factory=crew.Size)
+    takeover: takeover.Size = field(default_factory=takeover.Size)
 
 
-QUICK = Scale((500, 2_000), 20_000, 2_000, 2_000, latency=200, seconds=3.0, fanout=fanout.SMALL, deliver=deliver.SMALL)
+QUICK = Scale(
+    (500, 2_000),
+    20_000,
+    2_000,
+    2_000,
+    latency=200,
+    seconds=3.0,
+    fanout=fanout.SMALL,
+    deliver=deliver.SMALL,
+    scale=scale.SMALL,
+    stalled=stalled.SMALL,
+    crew=crew.SMALL,
+    takeover=takeover.SMALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +73,13 @@ class Bench:
     @contextmanager
     def connected(self, plan: Plan) -> Iterator[Drain]:
         """A drain client with all its connections ready."""
-        with Drain(self.client, plan, LOAD_CORE) as drain:
-            drain.wait_ready()
+        with connected(self.client, plan) as drain:
             yield drain
 
 
 # Broadcast -------------------------------------------------------------------------------------------------------
 
 BURST = 10
-NAP = 1_000
-"""Microseconds. Real clients are elsewhere: to wake ours for each delivery is no cost of either server."""
 
 
 def broadcast(bench: Bench, server: Server) -> Readings:
@@ -73,17 +87,17 @@ def broadcast(bench: Bench, server: Server) -> Readings:
     readings: Readings = {}
     for connections in bench.scale.broadcast:
         with bench.connected(replace(server.plan(connections, topic=True), nap=NAP)) as drain:
-            _warm_up(server, drain, connections)
+            warm_up(server, drain, connections)
             readings |= _broadcast(bench, server, drain, connections)
     return readings
 
 
 def _broadcast(bench: Bench, server: Server, drain: Drain, connections: int) -> Readings:
-    rounds = max(3, bench.scale.deliveries // connections)
+    singles = max(3, bench.scale.deliveries // connections)
     bursts = max(3, bench.scale.deliveries // (BURST * connections) * 2)
     server.loop_blocked()
-    single = _rounds(server, drain, connections, 1, rounds)
-    burst = _rounds(server, drain, connections, BURST, bursts)
+    single = rounds(server, drain, connections, 1, singles)
+    burst = rounds(server, drain, connections, BURST, bursts)
     readings = {
         f"broadcast_{connections}_us": single.cpu / single.messages * 1e6,
         f"broadcast_{connections}_wall": single.messages / single.wall,
@@ -94,35 +108,6 @@ def _broadcast(bench: Bench, server: Server, drain: Drain, connections: int) -> 
     if (blocked := server.loop_blocked()) is not None:
         readings[f"blocked_{connections}_ms"] = blocked * 1e3
     return readings
-
-
-@dataclass(frozen=True, slots=True)
-class _Spent:
-    messages: int
-    bytes: int
-    cpu: float
-    wall: float
-
-
-def _rounds(server: Server, drain: Drain, connections: int, at_once: int, rounds: int) -> _Spent:
-    drain.reset()
-    wall, cpu = 0.0, cpu_seconds(server.pid)
-    for done in range(1, rounds + 1):
-        began = time.monotonic_ns()
-        server.broadcast(at_once)
-        report = drain.wait(done * at_once * connections)
-        wall += (report.last_ns - began) / 1e9
-    spent = cpu_seconds(server.pid) - cpu
-    if report.messages != rounds * at_once * connections or report.closed:
-        raise Failed(f"{report.messages} messages came instead of {rounds * at_once * connections}")
-    return _Spent(report.messages, report.bytes, spent, wall)
-
-
-def _warm_up(server: Server, drain: Drain, connections: int) -> None:
-    drain.reset()
-    for done in range(1, 4):
-        server.broadcast(1)
-        drain.wait(done * connections)
 
 
 # Memory ----------------------------------------------------------------------------------------------------------
@@ -148,10 +133,10 @@ def storm(bench: Bench, server: Server) -> Readings:
     """TCP, upgrade, `connect` with a token, inbox subscribed, its route in Redis."""
     count = bench.scale.storm
     plan = server.plan(count, topic=False, window=bench.scale.storm_window)
-    cpu = cpu_seconds(server.pid)
+    cpu = server.cpu()
     with Drain(bench.client, plan, LOAD_CORE) as drain:
         report = drain.wait_ready()
-        spent = cpu_seconds(server.pid) - cpu
+        spent = server.cpu() - cpu
         if isinstance(server, Tocsin) and server.routes() < count:
             raise Failed(f"{server.routes()} routes in Redis for {count} connections")
     return {"storm_cpu": count / spent, "storm_wall": count / ((report.ready_ns - report.began_ns) / 1e9)}
@@ -170,12 +155,8 @@ def latency(bench: Bench, server: Server) -> Readings:
         finally:
             pipeline.close()
         if isinstance(server, Tocsin):
-            readings |= _latency(bench, drain, _by_xadd(server), _sleep_until, "xadd")
+            readings |= _latency(bench, drain, _by_xadd(server), sleep_until, "xadd")
     return readings
-
-
-Send = Callable[[int, int], None]
-"""Send one message to a user, stamped with nanoseconds of monotonic time."""
 
 
 def _by_post(server: Server, pipeline: Pipeline) -> Send:
@@ -192,34 +173,18 @@ def _by_xadd(server: Tocsin) -> Send:
     return send
 
 
-def _sleep_until(deadline: float) -> None:
-    time.sleep(max(0.0, deadline - time.monotonic()))
-
-
 def _latency(bench: Bench, drain: Drain, send: Send, idle: Callable[[float], None], way: str) -> Readings:
     scale = bench.scale
     drain.reset()  # else what came before would be taken for the warm-up, and the end of that for a sample
-    _open_loop(scale.rate, 1.0, scale.latency, send, idle)
+    open_loop(scale.rate, 1.0, scale.latency, send, idle)
     drain.wait(scale.rate)
     drain.reset()
-    sent = _open_loop(scale.rate, scale.seconds, scale.latency, send, idle)
+    sent = open_loop(scale.rate, scale.seconds, scale.latency, send, idle)
     drain.wait(sent)
     samples = [us / 1e3 for us in drain.samples()]
     if len(samples) != sent:
         raise Failed(f"{way}: {len(samples)} messages with a time stamp came instead of {sent}")
     return {f"{way}_{percent}_ms": percentile(samples, percent) for percent in (50, 99)}
-
-
-def _open_loop(rate: int, seconds: float, users: int, send: Send, idle: Callable[[float], None]) -> int:
-    """Send on a fixed schedule, late or not; returns how many."""
-    pick = random.Random(rate)
-    count = int(rate * seconds)
-    began = time.monotonic() + 0.05
-    for number in range(count):
-        due = began + number / rate
-        idle(due)
-        send(pick.randrange(users), int(due * 1e9))
-    return count
 
 
 MEASURES: dict[str, Callable[[Bench, Server], Readings]] = {
@@ -231,4 +196,16 @@ MEASURES: dict[str, Callable[[Bench, Server], Readings]] = {
     "timers": lambda bench, server: fanout.timers(server, bench.scale.fanout),
     "push": lambda bench, server: deliver.pushes(server, bench.scale.deliver),
     "email": lambda bench, server: deliver.mails(server, bench.scale.deliver),
+    "scale": lambda bench, server: scale.scale(bench.client, server, bench.scale.scale),
+    "workers": lambda bench, server: crew.workers(server, bench.scale.crew),
+    "masters": lambda bench, server: crew.masters(server, bench.scale.crew),
+    "growth": lambda bench, server: crew.growth(server, bench.scale.crew),
+    "takeover": lambda bench, server: takeover.takeover(server, bench.scale.takeover),
+    "stalled": lambda bench, server: stalled.stalled(bench.client, server, bench.scale.stalled),
 }
+
+GROUNDED = ("scale", "workers", "masters", "growth", "takeover", "stalled")
+"""Those that start what they need themselves, several times over."""
+
+SELDOM = {"scale": 3, "workers": 3, "masters": 3, "growth": 2, "takeover": 3, "stalled": 3}
+"""So many runs are enough of those that take long."""

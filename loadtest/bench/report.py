@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from loadtest.figures import median
 
@@ -60,6 +60,14 @@ def figures(connections: Iterable[int]) -> list[Figure]:
         ]
     return [
         *found,
+        *_alone(),
+        *_together(),
+    ]
+
+
+def _alone() -> list[Figure]:
+    """Of one process of each role."""
+    return [
         Figure("memory_rss", "resident memory per connection", "B", Target(at_most=3_072)),
         Figure("memory_pss", "proportional memory per connection", "B"),
         Figure("storm_cpu", "connects per CPU second", "1/s", Target(at_least=4_000)),
@@ -83,6 +91,69 @@ def figures(connections: Iterable[int]) -> list[Figure]:
         Figure("deliver_mail_wall", "mails sent", "1/s", Target(at_least=400)),
         Figure("deliver_mail_cpu", "mails sent per CPU second of the worker", "1/s"),
         Figure("deliver_mail_redis_us", "mails: Redis's CPU for each", "µs"),
+    ]
+
+
+FLAT: Final = Target(at_most=1.1)
+"""What grows must not make an operation dearer."""
+PROCESSES: Final = (1, 2, 4)
+PEOPLE: Final = (1_000, 10_000, 100_000)
+PARTITIONS: Final = (16, 64, 256)
+
+
+def _together() -> list[Figure]:
+    """Of many processes, and of what dies or does not keep up."""
+    found = []
+    for count in PROCESSES:
+        at = f"{count} gateway process{'es' * (count > 1)}"
+        found += [
+            Figure(f"scale_delivery_{count}_us", f"{at}: CPU per delivery", "µs"),
+            Figure(f"scale_connect_{count}_us", f"{at}: CPU per connect", "µs"),
+        ]
+        if count > 1:
+            found += [
+                Figure(f"scale_delivery_{count}_ratio", f"{at}: a delivery against one process's", "×", FLAT),
+                Figure(f"scale_connect_{count}_ratio", f"{at}: a connect against one process's", "×", FLAT),
+            ]
+    for count in PROCESSES:
+        found += _event(f"workers_{count}", f"{count} fan-out worker{'s' * (count > 1)}")
+    found += _flat("workers", "four workers against one")
+    for count in (1, 3):
+        found += _event(f"masters_{count}", f"{count} Redis master{'s' * (count > 1)}")
+    found += _flat("masters", "a cluster of three masters against one server")
+    for people in PEOPLE:
+        found += _event(f"people_{people}", f"{people:,} people")
+    found += _flat("people", "a hundred times the people")
+    for partitions in PARTITIONS:
+        found += _event(f"partitions_{partitions}", f"{partitions} partitions")
+    found += _flat("partitions", "sixteen times the partitions")
+    return [
+        *found,
+        Figure("takeover_kill_s", "worker killed: until its partitions move again", "s", Target(at_most=5, worst=True)),
+        Figure(
+            "takeover_join_s", "worker joins: until leases are where they belong", "s", Target(at_most=5, worst=True)
+        ),
+        Figure("takeover_stop_s", "worker told to stop: the same", "s", Target(at_most=5, worst=True)),
+        Figure("stalled_without_99_ms", "broadcast of 4 kB, all read: 99th percentile", "ms"),
+        Figure("stalled_99_ms", "the same, a tenth of the clients stalled", "ms"),
+        Figure("stalled_ratio", "the same: against all reading", "×", Target(at_most=1.5)),
+        Figure("stalled_memory_ratio", "the same: memory against the outboxes' limits", "×", Target(at_most=1)),
+    ]
+
+
+def _event(name: str, at: str) -> list[Figure]:
+    return [
+        Figure(f"{name}_us", f"{at}: workers' CPU per event", "µs"),
+        Figure(f"{name}_redis_us", f"{at}: Redis's CPU per event", "µs"),
+        Figure(f"{name}_commands", f"{at}: Redis commands per event, in scripts too", ""),
+        Figure(f"{name}_wall", f"{at}: events", "1/s"),
+    ]
+
+
+def _flat(name: str, against: str) -> list[Figure]:
+    return [
+        Figure(f"{name}_us_ratio", f"{against}: workers' CPU per event", "×", FLAT),
+        Figure(f"{name}_commands_ratio", f"{against}: Redis commands per event", "×", FLAT),
     ]
 
 
@@ -125,7 +196,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = ["measure", "ours", "nchan", "ratio", "floor", "target", "held"]
     body = [
         [
-            f"{row['measure']} ({row['unit']})",
+            f"{row['measure']} ({row['unit']})" if row["unit"] else row["measure"],
             _number(row["ours"]),
             _number(row["nchan"]),
             "–" if row["ratio"] is None else f"{row['ratio']:.2f}",

@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import redis
 
 from loadtest.bench.drain import Plan
-from loadtest.bench.process import Failed, Process, first_child, tail, wait_until
+from loadtest.bench.process import Failed, Process, cpu_seconds, first_child, tail, wait_until
 from loadtest.bench.wire import Http, Pipeline, http_request
 from loadtest.tokens import user_token
 
@@ -39,6 +40,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def free_ports(count: int) -> int:
+    """The first of so many TCP ports in a row that were free a moment ago."""
+    while True:
+        first = free_port()
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            continue
+        return first
+
+
 class Server(ABC):
     """A running server. Use as a context manager."""
 
@@ -52,7 +66,7 @@ class Server(ABC):
         self.port = free_port()
         self._ending = ExitStack()
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
@@ -74,6 +88,10 @@ class Server(ABC):
     @abstractmethod
     def start(self) -> None:
         """Start all processes and wait until they serve."""
+
+    def cpu(self) -> float:
+        """CPU time in seconds of what holds the connections."""
+        return cpu_seconds(self.pid)
 
     @abstractmethod
     def plan(self, connections: int, *, topic: bool, window: int = 200) -> Plan:
@@ -190,15 +208,23 @@ class Tocsin(Server):
         self.start_redis()
         env = self.environment()
         fanout = self.launch("fanout", [self.program, "fanout"], LOAD_CORE, env)
-        gateway = self.launch("gateway", [self.program, "gateway"], SERVER_CORE, env)
+        gateway = self.start_gateway(env)
         self.pid = gateway.pid
         self._http = Http(self.port)
         self._ending.callback(self._http.close)
-        wait_until(lambda: self._http.get("/readyz")[0] == 200, START_TIMEOUT, "not ready", gateway, fanout)
+        wait_until(self.ready, START_TIMEOUT, "not ready", gateway, fanout)
         self._numbered = 0
         # The first event waits for the worker to hold its partition; from then on the path is warm.
         self.broadcast(1)
         self._wait_worked()
+
+    def start_gateway(self, env: Mapping[str, str]) -> Process:
+        """Start what holds the connections."""
+        return self.launch("gateway", [self.program, "gateway"], SERVER_CORE, env)
+
+    def ready(self) -> bool:
+        """Whether an event would reach connections."""
+        return self._http.get("/readyz")[0] == 200
 
     def start_redis(self, *options: str) -> Process:
         """Start Redis on the load's core, with further options, and a client of it."""
@@ -271,10 +297,10 @@ class Tocsin(Server):
             self._numbered += 1
             events.append(notification(f"b{self._numbered:07}", {"topics": [TOPIC]}))
         body = events[0] if count == 1 else {"events": events}
-        self._http.post("/v1/events", json.dumps(body).encode(), self._headers())
+        self._http.post("/v1/events", json.dumps(body).encode(), self.headers())
 
     def single(self, user: int, stamp: int) -> bytes:
-        return http_request(self.port, "/v1/events", json.dumps(self.stamped(user, stamp)).encode(), self._headers())
+        return http_request(self.port, "/v1/events", json.dumps(self.stamped(user, stamp)).encode(), self.headers())
 
     def stamped(self, user: int, stamp: int) -> dict[str, object]:
         """An event for one user whose data carries the time stamp."""
@@ -289,7 +315,8 @@ class Tocsin(Server):
         """How many topics and inboxes have a route in Redis."""
         return sum(1 for _ in self.redis.scan_iter("tocsin:*:routes", count=5000))
 
-    def _headers(self) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
+        """Of a producer's request."""
         return {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
 
     def loop_blocked(self) -> float | None:
@@ -298,6 +325,13 @@ class Tocsin(Server):
             if line.startswith("tocsin_gateway_loop_blocked_seconds_max"):
                 return float(line.split()[-1])
         return None
+
+
+class Ground(Tocsin):
+    """A place for a measure that starts what it needs itself."""
+
+    def start(self) -> None:
+        """Nothing yet."""
 
 
 def notification(event_id: str, to: dict[str, list[str]]) -> dict[str, object]:

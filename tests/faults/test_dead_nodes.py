@@ -49,7 +49,7 @@ async def live(gateways: list[Gateway], day: int) -> None:
 @pytest.mark.slow
 async def test_of_killed_nodes_nothing_stays(tmp_path: Path) -> None:
     room = OPEN | {"presence": "user", "join_leave": True}
-    quick = {"node_ttl": 1, "position_check": 2, "presence_ttl": 2, "node_stream_ttl": 5}
+    quick: dict[str, Any] = {"node_ttl": 1, "position_check": 2, "presence_ttl": 2, "node_stream_ttl": 5}
     with system(tmp_path, gateways=NODES, namespaces={"room": room}, **quick) as made:
         redis = Redis.from_url(made.redis.url)
         async with asyncio.timeout(80):

@@ -1,0 +1,222 @@
+"""Several fan-out workers, several Redis masters, ever more people and partitions: what an event costs in each.
+
+Events are for one person each, as most are. What is compared is CPU per event of all workers together, and commands
+that Redis executes for an event, those inside of scripts included: both must stay as they are when things grow, and
+where they do, more machines carry more events.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from loadtest.bench.fanout import SLOW, Worker, partition_of
+from loadtest.bench.masters import form
+from loadtest.bench.process import Failed, Process, cpu_seconds, wait_until
+from loadtest.bench.servers import LOAD_CORE, START_TIMEOUT, Server, free_ports
+
+Readings = dict[str, float]
+
+LADDER: list[dict[str, object]] = [{"via": "live"}, {"via": "email", "after": 600, "unless": "read"}]
+POLL = 0.05
+"""Seconds between two looks at how far the workers are; each costs Redis a command per partition."""
+PATIENCE = 60.0
+GREETING = 2_000
+"""Recipients of each of the events that make everybody's inbox before anything is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of it."""
+
+    events: int = 12_000
+    people: int = 10_000
+    workers: tuple[int, ...] = (1, 2, 4)
+    masters: tuple[int, ...] = (1, 3)
+    growing_people: tuple[int, ...] = (1_000, 10_000, 100_000)
+    growing_partitions: tuple[int, ...] = (16, 64, 256)
+
+
+SMALL = Size(1_000, 500, (1, 2), (1, 3), (200, 1_000), (16, 64))
+
+
+class Crew(Worker):
+    """So many workers on one core, and Redis on the other: one server, or a cluster of so many masters."""
+
+    def __init__(self, folder: Path, *, workers: int = 1, masters: int = 1, partitions: int = 64) -> None:
+        super().__init__(folder)
+        self.workers, self.masters, self.partitions = workers, masters, partitions
+        self._asked = 0
+        """Commands of our own since the count began."""
+
+    def start_stores(self) -> list[Process]:
+        if self.masters == 1:
+            stores = super().start_stores()
+            self._each = [self.redis]
+            return stores
+        ports = self._ports()
+        stores = [self._master(port) for port in ports]
+        self._each = [redis.Redis("127.0.0.1", port, socket_timeout=30) for port in ports]
+        for client in self._each:
+            self._ending.callback(client.close)
+        wait_until(lambda: all(map(_answers, self._each)), START_TIMEOUT, "Redis does not answer", *stores)
+        form(ports)
+        cluster: Any = redis.RedisCluster("127.0.0.1", ports[0], socket_timeout=30)
+        self._ending.callback(cluster.close)
+        self.redis = cluster
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in ports)
+        return stores
+
+    def _ports(self) -> list[int]:
+        """Free ones whose neighbours of the cluster's bus, 10,000 above, exist."""
+        while (first := free_ports(self.masters)) + self.masters + 10_000 > 65_535:
+            continue
+        return [first + number for number in range(self.masters)]
+
+    def _master(self, port: int) -> Process:
+        folder = self.folder / f"master-{port}"
+        folder.mkdir()
+        options = ["--cluster-enabled", "yes", "--dir", str(folder), "--slowlog-log-slower-than", str(SLOW)]
+        return self.launch(f"redis-{port}", [*self._redis_command(port), *options], LOAD_CORE)
+
+    def cpu(self) -> float:
+        """Of all workers together."""
+        return sum(cpu_seconds(member.process.pid) for member in self.members)
+
+    def commands(self) -> int:
+        """Commands that all masters executed since they were started, without this question and our own."""
+        infos: list[Any] = [client.info("stats") for client in self._each]
+        self._asked += len(infos)
+        return sum(int(info["total_commands_processed"]) for info in infos) - self._asked
+
+    def greet(self, people: int) -> None:
+        """Make everybody, and give everybody something, so that inboxes and all that is kept exist."""
+        self.people(people)
+        events = -(-people // GREETING)
+        users = [f"u{number}" for number in range(people)]
+
+        def greetings() -> Iterator[Sequence[str | int]]:
+            for number in range(events):
+                some = users[number * GREETING : (number + 1) * GREETING]
+                yield "XADD", self.place(number % self.partitions, "events"), "*", "e", event(some)
+
+        self.run(greetings())
+        self.until("recipients", people)
+
+    def work(self, events: int, people: int) -> None:
+        """Events for one of the people each, and wait until all were worked."""
+        users = [f"u{number * people // events}" for number in range(events)]
+        places = [self.place(partition_of(user, self.partitions), "events") for user in users]
+        self.run([("XADD", place, "*", "e", event([user])) for user, place in zip(users, places, strict=True)])
+        self._asked += events
+        waiting = sorted(set(places))
+        pipeline = self.redis.pipeline(transaction=False)
+        for place in waiting:
+            pipeline.xrevrange(place, count=1)
+        last = dict(zip(waiting, (found[0][0] for found in pipeline.execute()), strict=True))
+        self._asked += len(last)
+        deadline = time.monotonic() + PATIENCE
+        while last:
+            if time.monotonic() > deadline:
+                raise Failed(f"events in {len(last)} partitions were not worked")
+            time.sleep(POLL)
+            pipeline = self.redis.pipeline(transaction=False)
+            for place in last:
+                pipeline.hget(place.removesuffix("events") + "head", "acked")
+            self._asked += len(last)
+            acked = dict(zip(last, pipeline.execute(), strict=True))
+            last = {place: entry for place, entry in last.items() if acked[place] != entry}
+
+
+def event(users: list[str]) -> str:
+    """As a producer would XADD it."""
+    shown = {"title": "x" * 40, "body": "y" * 100}
+    return json.dumps({"type": "bench", "to": {"users": users}, "ladder": LADDER, **shown})
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+# Measures --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Of an event."""
+
+    us: float
+    redis_us: float
+    commands: float
+    rate: float
+
+    def readings(self, name: str) -> Readings:
+        return {
+            f"{name}_us": self.us,
+            f"{name}_redis_us": self.redis_us,
+            f"{name}_commands": self.commands,
+            f"{name}_wall": self.rate,
+        }
+
+
+def _cost(server: Crew, people: int, events: int) -> _Cost:
+    with server:
+        server.greet(people)
+        server.work(events // 4, people)
+        cpu, store, commands, began = server.cpu(), server.redis_cpu(), server.commands(), time.monotonic()
+        server.work(events, people)
+        wall = time.monotonic() - began
+        return _Cost(
+            (server.cpu() - cpu) / events * 1e6,
+            (server.redis_cpu() - store) / events * 1e6,
+            (server.commands() - commands) / events,
+            events / wall,
+        )
+
+
+def _ratios(readings: Readings, name: str, first: int, last: int) -> Readings:
+    """The dearest against the first."""
+    return {
+        f"{name}_{what}_ratio": readings[f"{name}_{last}_{what}"] / readings[f"{name}_{first}_{what}"]
+        for what in ("us", "commands")
+    }
+
+
+def workers(server: Server, size: Size) -> Readings:
+    """The same events through one worker and several."""
+    readings: Readings = {}
+    for count in size.workers:
+        made = Crew(server.folder / f"workers-{count}", workers=count)
+        readings |= _cost(made, size.people, size.events).readings(f"workers_{count}")
+    return readings | _ratios(readings, "workers", size.workers[0], size.workers[-1])
+
+
+def masters(server: Server, size: Size) -> Readings:
+    """The same events with one Redis and with a cluster."""
+    readings: Readings = {}
+    for count in size.masters:
+        made = Crew(server.folder / f"masters-{count}", masters=count)
+        readings |= _cost(made, size.people, size.events).readings(f"masters_{count}")
+    return readings | _ratios(readings, "masters", size.masters[0], size.masters[-1])
+
+
+def growth(server: Server, size: Size) -> Readings:
+    """The same number of events among ever more people, and with ever more partitions."""
+    readings: Readings = {}
+    for people in size.growing_people:
+        made = Crew(server.folder / f"people-{people}")
+        readings |= _cost(made, people, size.events).readings(f"people_{people}")
+    for partitions in size.growing_partitions:
+        made = Crew(server.folder / f"partitions-{partitions}", partitions=partitions)
+        readings |= _cost(made, size.people, size.events).readings(f"partitions_{partitions}")
+    readings |= _ratios(readings, "people", size.growing_people[0], size.growing_people[-1])
+    return readings | _ratios(readings, "partitions", size.growing_partitions[0], size.growing_partitions[-1])
