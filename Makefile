@@ -9,7 +9,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 NODE := $(patsubst %/package-lock.json,%/node_modules/stamp,$(wildcard web/package-lock.json tests/*/package-lock.json))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test install-node demo test quick lint types contracts coverage page load bench clean
+.PHONY: help install install-test install-node demo test quick lint types contracts coverage page load soak bench clean
 
 help:
 	@echo 'make demo [PORT=8000]   run the whole system and its page'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test               every check; quick: without the slow ones'
 	@echo 'make load               load test of a system of its own, with an HTML report'
 	@echo 'make bench              the figures, as a table and in bench.json'
+	@echo 'make soak               faults at random for ten minutes; SOAK="--site cluster --seconds 3600"'
 	@echo 'make page               take the picture of the page again'
 	@echo 'make clean              remove what the others made, but never data (.tocsin)'
 
@@ -56,6 +57,9 @@ demo: install
 
 load: install-test
 	$(BIN)/python -m loadtest.run $(LOAD)
+
+soak: install-test
+	$(BIN)/python -m tests.faults.soak $(SOAK)
 
 bench: install-test
 	$(BIN)/python -m loadtest.bench $(BENCH)

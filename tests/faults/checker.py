@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tests.faults.ledger import OURS, REPLICATED, Accepted, Began, Fault, Got, Ledger
+from tests.faults.ledger import OURS, REMOVED, REPLICATED, Accepted, Began, Fault, Got, Ledger
 
 OFFLINE: Final = 20.0
 """Who is back so many seconds after a drain was never offline."""
@@ -58,7 +58,8 @@ def _reaches_everyone_once(ledger: Ledger, _: Limits) -> Iterator[str]:
             yield f"{channel} has {event}, which nobody sent there"
     offsets: dict[tuple[str, str, str], set[int]] = defaultdict(set)
     for record in (*ledger.stored, *ledger.got()):
-        offsets[record.channel, record.epoch, record.event].add(record.offset)
+        if record.event != REMOVED:
+            offsets[record.channel, record.epoch, record.event].add(record.offset)
     for (channel, _epoch, event), found in sorted(offsets.items()):
         if len(found) > 1:
             yield f"{event} stands in {channel} {len(found)} times, at {sorted(found)}"
@@ -81,8 +82,9 @@ def _unended(ledger: Ledger) -> Iterator[str]:
     ended = {(end.event, end.user, end.via) for end in ledger.ends}
     dead = {(letter.event, letter.channel, letter.via) for letter in ledger.buried}
     places = _places(ledger)
+    taken_back = {withdrawn.event for withdrawn in ledger.withdrawn}
     for accepted in ledger.accepted:
-        for channel in accepted.channels:
+        for channel in accepted.channels if accepted.event not in taken_back else ():
             if not channel.startswith("@") or (accepted.event, channel) not in places:
                 continue
             for via in accepted.steps:
@@ -116,7 +118,8 @@ def _acks_are_of_who_has_it(ledger: Ledger, _: Limits) -> Iterator[str]:
 def _an_offset_names_one_event(ledger: Ledger, _: Limits) -> Iterator[str]:
     named: dict[tuple[str, str, int], set[str]] = defaultdict(set)
     for record in (*ledger.stored, *ledger.got()):
-        named[record.channel, record.epoch, record.offset].add(record.event)
+        if record.event != REMOVED:
+            named[record.channel, record.epoch, record.offset].add(record.event)
     for (channel, epoch, offset), events in sorted(named.items()):
         if len(events) > 1:
             yield f"offset {offset} of {channel} in epoch {epoch} names {sorted(events)}"
@@ -201,6 +204,7 @@ def _only_what_fails_is_buried(ledger: Ledger, _: Limits) -> Iterator[str]:
 
 
 def _nothing_stays_pending(ledger: Ledger, _: Limits) -> Iterator[str]:
+    yield from ledger.notes
     for queue in ledger.left:
         if queue.pending:
             yield f"{queue.name} has {len(queue.pending)} entries that nobody finishes, the first is {queue.pending[0]}"
@@ -225,8 +229,8 @@ def _nothing_withdrawn_goes_out(ledger: Ledger, limits: Limits) -> Iterator[str]
             late = call.at - since[call.event]
             yield f"{call.via} was called for {call.event} {late:.1f} s after it was withdrawn"
     for record in ledger.stored:
-        if record.event in since and record.content:
-            yield f"{record.event} was withdrawn and stands in {record.channel} with its content"
+        if record.event in since:
+            yield f"{record.event} was withdrawn and stands in {record.channel}"
 
 
 def _flown(at: float, faults: list[Fault], flight: float) -> float:

@@ -20,6 +20,8 @@ from tests.system import token
 INBOX = "inbox"
 PAUSE = (0.05, 0.4)
 """Least and most seconds before somebody who was cut off comes back."""
+LATE = 3.0
+"""Seconds that a ping of the server's may be late."""
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ class Person:
             return None
         push = said["push"]
         if "pub" in push:
-            self._on_publication(push["channel"], push["pub"])
+            self.take(push["channel"], push["pub"])
         elif "unsubscribe" in push:
             self.ready.clear()
             return self._subscribe(push["channel"])
@@ -121,7 +123,15 @@ class Person:
             assert self._link is not None
             self._link.drop()
             return
-        result = reply["connect"]["subs"][INBOX] if "connect" in reply else reply["subscribe"]
+        if "connect" in reply:
+            assert self._link is not None
+            self._link.expect_pings(reply["connect"].get("ping", 0))
+        self.begin(channel, reply["connect"]["subs"][INBOX] if "connect" in reply else reply["subscribe"])
+        if not self._asked:
+            self.ready.set()
+
+    def begin(self, channel: str, result: dict[str, Any]) -> None:
+        """The server said where it stands in a channel."""
         before = self.places.get(channel)
         self.places[channel] = Place(result["epoch"], result["offset"])
         if before is not None:
@@ -129,11 +139,10 @@ class Person:
             if not result.get("recovered") or result["epoch"] != before.epoch or result["offset"] != before.offset:
                 self.faults.append(f"not recovered in {channel}")
         for publication in result.get("publications", ()):
-            self._on_publication(channel, publication)
-        if not self._asked:
-            self.ready.set()
+            self.take(channel, publication)
 
-    def _on_publication(self, channel: str, publication: dict[str, Any]) -> None:
+    def take(self, channel: str, publication: dict[str, Any]) -> None:
+        """A publication came, alone or with a recovery."""
         place = self.places[channel]
         if publication["offset"] != place.offset + 1:
             self.faults.append(f"offset {publication['offset']} after {place.offset} in {channel}")
@@ -150,6 +159,8 @@ class Link(asyncio.Protocol):
         self._head = b""
         self._open = False
         self._code = 0
+        self._silence = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport | None = None
 
@@ -158,6 +169,16 @@ class Link(asyncio.Protocol):
         self._open = False
         if self.transport is not None:
             self.transport.abort()
+
+    def expect_pings(self, every: float) -> None:
+        """From now on it is over when nothing comes for so long and a bit more, as for the SDKs."""
+        self._silence = every + LATE if every else 0.0
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._silence, self.drop) if self._silence else None
 
     def say(self, *commands: dict[str, Any]) -> None:
         assert self.transport is not None
@@ -169,6 +190,7 @@ class Link(asyncio.Protocol):
         transport.write(upgrade_request("127.0.0.1", self._person.port, "/connection/websocket"))
 
     def data_received(self, data: bytes) -> None:
+        self._listen()
         if not self._open:
             self._head += data
             head, end, data = self._head.partition(b"\r\n\r\n")
@@ -190,6 +212,8 @@ class Link(asyncio.Protocol):
                 self.transport.write(encode(Opcode.CLOSE, frame.payload[:2]))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._silence = 0.0
+        self._listen()
         if self._open:
             self._person.closes.append((asyncio.get_running_loop().time(), self._code))
         if not self.over.done():

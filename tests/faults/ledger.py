@@ -15,6 +15,8 @@ REPLICATED: Final = "replicated"
 
 OURS: Final = "tocsin."
 """What the names of publications begin with that no producer sent."""
+REMOVED: Final = "tocsin.removed"
+"""What lies at the place of an event that was withdrawn."""
 NEVER: Final = float("inf")
 
 
@@ -68,13 +70,12 @@ class Got:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What lies in a log or inbox at the end. `content` false: only that there was something."""
+    """What lies in a log or inbox at the end."""
 
     channel: str
     epoch: str
     offset: int
     event: str
-    content: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,8 @@ class Ledger:
     """Keys without an end, before and after, when all times were over."""
     live: set[str] = field(default_factory=set)
     """Devices that are connected at the end."""
+    notes: list[str] = field(default_factory=list)
+    """What did not come to an end."""
     healed: float = 0.0
     end: float = 0.0
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.checker import LAWS, Limits, Violation, check
 from tests.faults.ledger import (
+    REMOVED,
     REPLICATED,
     Accepted,
     Began,
@@ -58,7 +59,7 @@ def good() -> Ledger:
         Stored(ANN, "e.1", 1, "a1"),
         Stored(ANN, "e.1", 2, "a2"),
         Stored(ANN, "e.1", 3, "acked"),
-        Stored(ANN, "e.1", 4, "gone", content=False),
+        Stored(ANN, "e.1", 4, REMOVED),
         Stored(ANN, "e.1", 5, "tocsin.state/5"),
         Stored(ROOM, "f.1", 1, "a3"),
     ]
@@ -114,6 +115,7 @@ SPOILED: list[tuple[str, int, Spoil]] = [
     ("an event that is overtaken", 6, lambda x: x.accepted.insert(1, x.accepted.pop(0))),
     ("a good event that is buried", 7, lambda x: x.buried.append(Buried("a1", ANN, reason="LOADING"))),
     ("one entry nobody finishes", 8, lambda x: x.left.append(Queue("events 5", (5, 2), ((6, 0),)))),
+    ("what did not come to an end", 8, lambda x: x.notes.append("it was not quiet")),
     ("a script that takes long", 9, lambda x: x.held.append(Held("publish", 0.011))),
     ("a call after a withdrawal", 10, lambda x: x.calls.append(Called("k3", "gone", "ann", "webhook", 9.6))),
     ("content after a withdrawal", 10, lambda x: x.stored.__setitem__(3, Stored(ANN, "e.1", 4, "gone"))),

@@ -1,0 +1,152 @@
+"""A whole system to be broken: real roles on a real Redis of any form, and a proxy on every way that can fail.
+
+    client ── door ──▶ gateway ── wire ──▶ Redis ◀── wire ── fanout, deliver
+
+Wires are there with one server alone: the addresses of a cluster and of sentinels' masters come from Redis itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from bus.keys import Keys
+from tests import servers
+from tests.faults.chaos import Chaos, Link, chaos
+from tests.servers import Plan, RedisSite
+from tests.system import KEY, OPEN, SECRET, Gateway, Role
+from tests.tocsin_system import clean_environ, command
+from tocsin.embedded import free_port
+from tocsin.toml import to_toml
+
+PARTITIONS = 8
+SEAL = base64.urlsafe_b64encode(bytes((1,)) * 32).decode()
+INDEX = base64.urlsafe_b64encode(bytes((9,)) * 32).decode()
+QUICK: Mapping[str, Any] = {
+    "partitions": PARTITIONS,
+    "directory_keys": [f"k1:{SEAL}"],
+    "directory_index_key": INDEX,
+}
+ROLES: Mapping[str, Mapping[str, Any]] = {
+    "gateway": {
+        "node_ttl": 3.0,
+        "position_check": 3.0,
+        "ping_interval": 4.0,
+        "pong_timeout": 2.0,
+        "drain_seconds": 1.0,
+    },
+    "fanout": {"worker_ttl": 1.0, "lease_ttl": 1.0, "batch": 20},
+    "deliver": {"worker_ttl": 1.0, "lease_ttl": 1.0, "allow_private_addresses": True},
+}
+"""Settings under which what takes seconds by default takes less."""
+
+
+@dataclass
+class Worker(Role):
+    """A role with arguments."""
+
+    argv: tuple[str, ...] = ()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            argv, environ = command(self.name, *self.argv), clean_environ(self.environ)
+            self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=environ, start_new_session=True)
+
+
+@dataclass
+class World:
+    """What runs. `roles` by name, such as `gateway 0`; `wires` are their links to Redis, `doors` the gateways' own."""
+
+    site: RedisSite
+    net: Chaos
+    keys: Keys
+    roles: dict[str, Role] = field(default_factory=dict)
+    wires: dict[str, Link] = field(default_factory=dict)
+    doors: dict[str, Link] = field(default_factory=dict)
+
+    @property
+    def gateways(self) -> list[Gateway]:
+        return [role for role in self.roles.values() if isinstance(role, Gateway)]
+
+    @property
+    def ports(self) -> list[int]:
+        """Where clients connect."""
+        return [link.port for link in self.doors.values()]
+
+    @property
+    def origins(self) -> list[str]:
+        """Where producers post, by no proxy."""
+        return [gateway.origin for gateway in self.gateways]
+
+    def heal(self) -> None:
+        """Nothing is broken any more: every link passes, every role and server runs."""
+        self.net.heal()
+        self.site.restart()
+        for role in self.roles.values():
+            if not role.runs:
+                role.start()
+            else:
+                os.kill(role.pid, signal.SIGCONT)
+
+    def faults(self) -> list[str]:
+        """Lines that the roles logged and that are no log lines, or carry an exception."""
+        lines = [line for role in self.roles.values() for line in role.log.read_text().splitlines()]
+        return [line for line in lines if not line.startswith('{"time"') or '"error": {' in line]
+
+
+@contextmanager
+def world(
+    folder: Path,
+    kind: str = "one",
+    *,
+    gateways: int = 2,
+    fanouts: int = 2,
+    delivers: int = 2,
+    redis: Mapping[str, str] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[World]:
+    """A world that is ready when the block begins. `settings`: of a role, beside those of `ROLES`."""
+    given = {role: {**own, **(settings or {}).get(role, {})} for role, own in ROLES.items()}
+    keys = {"shop": {"sha256": sha256(KEY.encode()).hexdigest(), "scopes": ["events", "admin"]}}
+    table = {**QUICK, "namespaces": {"room": OPEN}, **given, "gateway": {**given["gateway"], "api_keys": keys}}
+    config = folder / "tocsin.toml"
+    config.write_text(to_toml(table))
+    plan = Plan({"appendfsync": "always", "slowlog-log-slower-than": "10000", **(redis or {})})
+    with ExitStack() as stack:
+        site = stack.enter_context(servers.start(kind, folder / "redis", plan))
+        made = World(site, stack.enter_context(chaos()), Keys("tocsin", PARTITIONS))
+        for name, count in (("gateway", gateways), ("fanout", fanouts), ("deliver", delivers)):
+            for number in range(count):
+                _add(made, name, number, folder, {"TOCSIN_CONFIG": str(config), "TOCSIN_TOKEN_SECRET": SECRET})
+        for role in made.roles.values():
+            stack.callback(role.kill)
+            role.start()
+        for gateway in made.gateways:
+            gateway.until_ready()
+        yield made
+        for role in made.roles.values():
+            role.end()
+        assert made.faults() == []
+
+
+def _add(made: World, name: str, number: int, folder: Path, environ: Mapping[str, str]) -> None:
+    title = f"{name} {number}"
+    url = made.site.url
+    if made.site.kind == "one":
+        link = made.wires[title] = made.net.link(made.site.port)
+        url = f"redis://127.0.0.1:{link.port}/0"
+    own, log = {**environ, "TOCSIN_REDIS_URL": url}, folder / f"{name}{number}.log"
+    if name == "gateway":
+        port = free_port()
+        made.roles[title] = Gateway(name, own | {"TOCSIN_PORT": str(port)}, log, port=port)
+        made.doors[title] = made.net.link(port)
+    else:
+        made.roles[title] = Worker(name, own, log, argv=("--channel", "webhook") if name == "deliver" else ())
