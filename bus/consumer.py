@@ -14,7 +14,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from bus.bulkhead import Bug, contained
 from bus.codec import event_name
@@ -23,17 +23,37 @@ from bus.outcome import Done, Misconfigured, Outcome, Rejected, Retry, Unavailab
 from bus.policy import Defer, Pause, RetryPolicy
 from bus.queue import Batch, Entry, Line
 from bus.settlement import Acked, Buried, Held, Settled
-from bus.window import Window
+from bus.window import ANYONE, Window
 
 Handler = Callable[[Sequence[Entry]], Awaitable[Sequence[Outcome]]]
 """Handles entries in order and says for each what came of it; fewer outcomes than entries: the rest was not tried."""
 
 NOT_ALLOWED: Final = frozenset(("NOPERM", "NOAUTH", "WRONGPASS"))
 LONGEST_REST: Final = 5.0
+LOOK_AGAIN: Final = 0.1
+"""How often who waits for a place looks whose entries have come, in seconds."""
 MOST_DEATHS: Final = 3
 """So many workers may end over one entry before it is taken to be the cause."""
 
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Crowded(Protocol):
+    """A queue whose entries may be taken by source, past others: `bus.jobs.Jobs`."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more wait than there was room for."""
+
+    def source(self, entry: Entry) -> str:
+        """Whose an entry is."""
+
+    async def look(self) -> Mapping[str, int]:
+        """How many wait, by source; nothing where they are to be taken as they come. Raises `Fenced`, `BusError`."""
+
+    async def pick(self, source: str, room: int) -> Batch:
+        """At most `room` of the next of a source. Raises `Fenced`, `BusError`."""
 
 
 class Doorbell(Protocol):
@@ -75,6 +95,7 @@ class Consumer:
     ) -> None:
         self._queue, self._handler, self._policy, self._bell, self._stats = queue, handler, policy, bell, stats
         self._window = window
+        self._crowd = queue if isinstance(queue, Crowded) else None
         self._chance = chance
         self._stopping = asyncio.Event()
         self._outages = 0
@@ -132,6 +153,9 @@ class Consumer:
 
     async def _many(self, window: Window, group: asyncio.TaskGroup) -> bool:
         """Begin as many as there is room for; whether there may be more at once."""
+        queue = self._crowd
+        if queue is not None and (queue.crowded or window.full) and (wants := await queue.look()):
+            return await self._fairly(queue, wants, window, group)
         alone = self._queue.wary
         room = await (window.reserve_all() if alone else window.reserve(self._queue.batch))
         begun = 0
@@ -141,13 +165,36 @@ class Consumer:
             batch = await self._take(1 if alone else room)
             for entry in batch.entries:
                 places = room if alone else 1
-                group.create_task(self._one(Batch((entry,)), window, places))
+                source = ANYONE if queue is None else queue.source(entry)
+                window.name(source, places)
+                group.create_task(self._one(Batch((entry,)), window, places, source))
                 begun += places
         finally:
             window.release(room - begun)
         return batch.pending or begun >= room
 
-    async def _one(self, batch: Batch, window: Window, places: int) -> None:
+    async def _fairly(self, queue: Crowded, wants: Mapping[str, int], window: Window, group: asyncio.TaskGroup) -> bool:
+        """Begin as many as there is room for, of the source whose turn it is."""
+        request, turn = window.ask(wants, self._queue.batch), None
+        begun = 0
+        try:
+            while (turn := await window.turn(request, LOOK_AGAIN)) is None:
+                if self._stopping.is_set():
+                    return False
+                # Another source may have come meanwhile.
+                window.want(request, await queue.look() or wants)
+            if not self._stopping.is_set():
+                for entry in (await queue.pick(turn.source, turn.places)).entries:
+                    group.create_task(self._one(Batch((entry,)), window, 1, turn.source))
+                    begun += 1
+        finally:
+            if turn is None:
+                window.withdraw(request)
+            else:
+                window.release(turn.places - begun, turn.source)
+        return True
+
+    async def _one(self, batch: Batch, window: Window, places: int, source: str) -> None:
         """Handle one entry and settle it, however long Redis is away: what is known of it must not be lost."""
         try:
             self._stats.taken += 1
@@ -156,7 +203,7 @@ class Consumer:
             while not await self._settled(batch, outcomes, failures):
                 failures += 1
         finally:
-            window.release(places)
+            window.release(places, source)
 
     async def _settled(self, batch: Batch, outcomes: Sequence[Outcome], failures: int) -> bool:
         try:

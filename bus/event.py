@@ -129,11 +129,20 @@ def ref_of(source: str, id: str) -> str:
 
 def id_in(ref: str) -> str | None:
     """The id of the event that `ref_of` made this of; None for what it did not make."""
+    return None if (parts := _parts_of(ref)) is None else parts[1]
+
+
+def source_in(ref: str) -> str | None:
+    """The source, likewise."""
+    return None if (parts := _parts_of(ref)) is None else parts[0]
+
+
+def _parts_of(ref: str) -> tuple[str, str] | None:
     length, dot, rest = ref.partition(".")
     if not dot or not length.isascii() or not length.isdigit() or len(length) > 4:
         return None
     source = int(length)
-    return rest[source + 1 :] if rest[source : source + 1] == "/" else None
+    return (rest[:source], rest[source + 1 :]) if rest[source : source + 1] == "/" else None
 
 
 # Names -----------------------------------------------------------------------------------------------------------

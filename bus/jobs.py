@@ -2,6 +2,9 @@
 
 What waits for another attempt waits apart, in `later`, so it holds nobody up. What a worker had when it ended is taken
 first by the next one; a job over which several workers ended is worked alone, so that it takes no other with it.
+
+Where more wait than there is room for, whose they are is looked at first, and they are taken by source, past all others
+that wait: see `bus.sight`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Final
 
 from bus.clock import Clock
 from bus.errors import BusError, Refused
+from bus.event import source_in
 from bus.keys import Keys, escape
 from bus.lease import Fenced, Lease
 from bus.outcome import Done, Gone, Outcome, Rejected, Retry
@@ -21,6 +25,7 @@ from bus.pipe import Arg, Call, Pipe, Reply
 from bus.policy import Ack, Bury, Defer, Pause, RetryPolicy, Settlement
 from bus.queue import Batch, Entry, read_entry
 from bus.settlement import Acked, Buried, Held, Settled
+from bus.sight import OTHERS, Look, Sight
 
 GROUP: Final = "deliver"
 WARY: Final = 2
@@ -28,6 +33,10 @@ WARY: Final = 2
 MOST_PENDING: Final = 100_000
 MOST_DIGITS: Final = 15
 """Of a count, or of a Unix time in milliseconds."""
+LOOKED_AT: Final = 500
+"""Jobs looked at in one step: a millisecond or two of Redis's time."""
+STEPS: Final = 10
+"""Most steps at a time."""
 LONGEST_WAIT = 60.0
 """Seconds: Redis's clock may be set while we wait for what is due, so it is asked this often."""
 
@@ -105,6 +114,9 @@ class Jobs:
         self._dead_key = keys.dead(p)
         self._held: dict[str, _Decided | None] = {}
         self._orphans: deque[_Orphan] | None = None
+        self._sight: Sight | None = None
+        self._taken_to = ""
+        """The id up to which all were taken, some past others, until Redis was told."""
 
     # Taking ------------------------------------------------------------------------------------------------------
 
@@ -151,9 +163,66 @@ class Jobs:
         return self._batch([read_entry(raw, deaths[raw[0].decode()]) for raw in found], pending=True)
 
     async def _next(self, room: int) -> Batch:
-        left, newest, *found = await self._run(("take_jobs", self._keys, (*self._fence, room)))
+        left, newest, *found = await self._run(("take_jobs", self._keys, (*self._fence, room, self._taken_to)))
+        self._taken_to = ""
+        if len(found) >= room:
+            self._sight = Sight(found[-1][0].decode())
         wait = min(LONGEST_WAIT, left / 1000) if left >= 0 else None
-        return self._batch([read_entry(raw) for raw in found], newest=newest.decode(), wait=wait)
+        # What was taken past others is read once more when its turn comes.
+        entries = [read_entry(raw) for raw in found if raw[0].decode() not in self._held]
+        return self._batch(entries, newest=newest.decode(), wait=wait)
+
+    # Taking by source --------------------------------------------------------------------------------------------
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more wait than there was room for."""
+        return self._sight is not None
+
+    @staticmethod
+    def source(entry: Entry) -> str:
+        """Whose job an entry is."""
+        return source_in(entry.fields.get(b"e", b"").decode(errors="replace")) or OTHERS
+
+    async def look(self) -> Mapping[str, int]:
+        """How many jobs are known to wait, by source; nothing where they are to be taken as they come. Raises `Fenced`,
+        `BusError`."""
+        if self._orphans is None or self._orphans:
+            return {}
+        if self._sight is None:
+            self._sight = Sight(self._taken_to)
+        for _ in range(STEPS):
+            await self._look(self._sight, self._sight.ahead())
+            if self._sight.ended:
+                break
+        if self._sight.empty:
+            self._taken_to, self._sight = self._sight.at, None
+            return {}
+        return self._sight.wants
+
+    async def pick(self, source: str, room: int) -> Batch:
+        """At most `room` of the next jobs of a source. Raises `Fenced`, `BusError`."""
+        sight = self._sight
+        if sight is None:
+            return Batch(pending=True)
+        try:
+            for _ in range(STEPS):  # where that does not find any, its next turn goes on from there
+                if (look := sight.lacks(source)) is None:
+                    break
+                await self._look(sight, look)
+            ids = sight.take(source, room)
+            found = await self._run(("pick_jobs", self._keys[:2], (*self._fence, *ids))) if ids else ()
+        except BusError:
+            # As above; and what was not taken after all has to be seen again.
+            self._orphans = self._sight = None
+            raise
+        return self._batch([read_entry(raw) for raw in found], pending=True)
+
+    async def _look(self, sight: Sight, look: Look) -> None:
+        args = (*self._fence[:3], look.after, LOOKED_AT, self.batch)
+        upto, ended, *found = await self._run(("look_jobs", self._keys, args))
+        seen = [(job.decode(), source_in(ref.decode(errors="replace")) or OTHERS) for job, ref in found]
+        sight.saw(look, [one for one in seen if one[0] not in self._held], upto.decode(), bool(ended))
 
     def _batch(
         self, entries: Sequence[Entry], pending: bool = False, newest: str = "0-0", wait: float | None = None

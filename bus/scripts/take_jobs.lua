@@ -1,7 +1,8 @@
 -- Take the next jobs of a channel in a partition: those whose wait is over go to the end of the stream first.
 --
 -- KEYS  1 lease, 2 jobs, 3 later (members: cmsgpack of field, value, …)
--- ARGV  1 owner, 2 fencing number, 3 group, 4 consumer (constant per partition), 5 most jobs
+-- ARGV  1 owner, 2 fencing number, 3 group, 4 consumer (constant per partition), 5 most jobs, 6 id up to which all have
+--       been taken, where some were taken past others (else "")
 -- Returns  {milliseconds until the next job of `later` by Redis's clock (-1: there is none), id of the newest entry of
 --          the stream, {id, {field, value, …}}, …}, or the error FENCED when the lease is lost
 -- Atomic because an owner that was paused must not take a job that its successor is working, and a crash between
@@ -29,6 +30,11 @@ local out = {-1, '0-0'}
 local next = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
 if next[2] then out[1] = math.max(0, math.ceil(tonumber(next[2]) - now)) end
 if redis.call('EXISTS', KEYS[2]) == 0 then return out end
+
+if ARGV[6] and ARGV[6] ~= '' then
+  local moved = redis.pcall('XGROUP', 'SETID', KEYS[2], ARGV[3], ARGV[6])
+  if moved.err and not string.find(moved.err, 'NOGROUP', 1, true) then return moved end
+end
 
 local function read()
   return redis.pcall('XREADGROUP', 'GROUP', ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'STREAMS', KEYS[2], '>')

@@ -1,0 +1,72 @@
+"""The sight of a stream: every job is found once, in the order of its source, and little is kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.sight import KEPT, OTHERS, SOURCES, Look, Seen, Sight
+
+
+def stream(sources: str) -> list[Seen]:
+    return [(f"{number + 1}-0", source) for number, source in enumerate(sources)]
+
+
+def look(sight: Sight, jobs: list[Seen], what: Look, step: int) -> None:
+    """As look_jobs.lua does it."""
+    after = int((what.after or "0-0").split("-")[0])
+    found = [job for job in jobs if int(job[0].split("-")[0]) > after][:step]
+    sight.saw(what, found, found[-1][0] if found else what.after or "0-0", len(found) < step)
+
+
+def test_few_are_seen_behind_many() -> None:
+    jobs, sight = stream("a" * 1_000 + "b" * 3), Sight()
+    while not sight.ended:
+        look(sight, jobs, sight.ahead(), 200)
+    assert sight.wants == {"a": KEPT, "b": 3}
+    assert sight.take("b", 2) == ["1001-0", "1002-0"]
+    assert sight.take("b", 2) == ["1003-0"]
+    assert sight.take("b", 2) == []
+    assert not sight.empty
+
+
+def test_of_one_that_has_more_it_is_looked_for_again() -> None:
+    jobs, sight = stream("a" * (KEPT + 10)), Sight("0-0")
+    look(sight, jobs, sight.ahead(), 500)
+    assert sight.lacks("a") is None
+    assert len(sight.take("a", 1_000)) == KEPT
+    assert sight.wants == {"a": 1}
+    again = sight.lacks("a")
+    assert again == Look(f"{KEPT}-0", "a")
+    look(sight, jobs, again, 500)
+    assert sight.take("a", 1_000) == [f"{KEPT + n}-0" for n in range(1, 11)]
+    assert sight.empty
+    assert sight.wants == {}
+
+
+def test_a_source_too_many_counts_with_the_others() -> None:
+    jobs = [(f"{number + 1}-0", f"s{number}") for number in range(SOURCES + 50)]
+    sight = Sight()
+    look(sight, jobs, sight.ahead(), 1_000)
+    assert len(sight.wants) <= SOURCES + 1
+    assert sight.wants[OTHERS] == 50
+
+
+@given(st.text("abc", max_size=400), st.integers(1, 90), st.lists(st.sampled_from("abc"), max_size=60), st.data())
+def test_all_are_found_once_and_in_order(names: str, step: int, order: list[str], data: st.DataObject) -> None:
+    jobs = stream(names)
+    sight, taken = Sight(), defaultdict[str, list[str]](list)
+    there = data.draw(st.integers(0, len(jobs)))
+    for source in [*order, *"abc" * 300]:
+        there = min(len(jobs), there + 7)
+        look(sight, jobs[:there], sight.ahead(), step)
+        while (lacking := sight.lacks(source)) is not None:
+            look(sight, jobs[:there], lacking, step)
+        taken[source] += sight.take(source, 5)
+        assert all(count <= KEPT for count in sight.wants.values())
+        if there == len(jobs) and sight.empty:
+            break
+    for source in "abc":
+        assert taken[source] == [job for job, whose in jobs if whose == source]
