@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Any, Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
-
-from bus.errors import BusDown, BusError, Refused
+from bus.errors import BusError, Refused
 from bus.keys import Keys, escape
 from bus.letters import DeadLetter, Selection, letter, parse_name
 from bus.pipe import Arg, Pipe
@@ -46,8 +43,8 @@ class Found:
 class Graveyard:
     """The dead letters of an installation. Every method raises `BusDown` or `Refused`."""
 
-    def __init__(self, redis: Redis | Pipe, keys: Keys) -> None:
-        self._redis, self._keys = redis, keys
+    def __init__(self, pipe: Pipe, keys: Keys) -> None:
+        self._pipe, self._keys = pipe, keys
 
     # Looking -----------------------------------------------------------------------------------------------------
 
@@ -155,31 +152,17 @@ class Graveyard:
         """The replies, a `BusError` in the place of each failure."""
         replies: list[Any] = []
         for start in range(0, len(commands), TOGETHER):
-            replies += await self._ask_some(commands[start : start + TOGETHER])
+            replies += await self._pipe.asks(commands[start : start + TOGETHER])
         return replies
-
-    async def _ask_some(self, commands: Sequence[Command]) -> list[Any]:
-        if isinstance(self._redis, Pipe):
-            return await self._redis.asks(commands)
-        pipeline = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        try:
-            replies = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError) as error:
-            raise BusDown(f"Redis does not answer: {error}") from None
-        return [Refused(str(reply)) if isinstance(reply, ResponseError) else reply for reply in replies]
 
 
 def _script(name: str, keys: Sequence[str], args: Sequence[Arg]) -> Command:
-    # By its text: these are few, and not every connection has the scripts loaded.
-    return "EVAL", load(name).text, len(keys), *keys, *args
+    return "EVALSHA", load(name).sha, len(keys), *keys, *args
 
 
 def _letter(partition: int, raw: Any) -> DeadLetter:
     letter_id, fields = raw
-    pairs = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
-    return letter(partition, letter_id, pairs)
+    return letter(partition, letter_id, dict(zip(fields[::2], fields[1::2], strict=True)))
 
 
 def _newest_first(letters: Iterable[DeadLetter]) -> list[DeadLetter]:

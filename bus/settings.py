@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
 
+from bus.address import BadAddress, read_address
 from bus.partition import DEFAULT_PARTITIONS
 
 PREFIX: Final = "TOCSIN_"
@@ -33,7 +34,11 @@ class BusSettings:
     """What every role must agree on."""
 
     redis_url: str = secret("redis://127.0.0.1:6379/0")
-    """Where Redis is; may carry a password."""
+    """Where Redis is; may carry a password. `redis://user:password@host:6379/0`, with TLS `rediss://`, or
+    `unix:///path?db=0`; `redis+sentinel://user:password@h1:26379,h2:26379/service` for the master that sentinels name;
+    `redis+cluster://user:password@h1:6379,h2:6379`. `rediss+sentinel://` and `rediss+cluster://` use TLS; its options
+    are `?ssl_ca_certs=FILE&ssl_certfile=FILE&ssl_keyfile=FILE`, and of sentinels
+    `?db=0&sentinel_username=U&sentinel_password=P`."""
     prefix: str = "tocsin"
     """First part of every key: two installations can share one Redis under two prefixes."""
     partitions: int = DEFAULT_PARTITIONS
@@ -44,6 +49,11 @@ class BusSettings:
     """`[producers.NAME]`: how much a producer may send, over all processes: `rate` (events a second), `burst` (at once;
     a second's worth), `channels` (sends a second by channel). `"*"` is for all that have no table of their own and
     write to Redis themselves. Best set at the top of `tocsin.toml`, for all roles."""
+
+    def __post_init__(self) -> None:
+        address = read_address(self.redis_url)
+        if isinstance(address, BadAddress):
+            raise BadSetting(f"redis_url (TOCSIN_REDIS_URL) {address.fault}")
 
 
 def read_file(path: Path) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from bus.connect import BLOCK
-from bus.errors import BusDown, Refused
+from bus.errors import BusDown, BusError
 from bus.pipe import Pipe, Reply
 
 OUTAGE: Final = 0.2
@@ -35,7 +35,7 @@ class Doorbell:
             return
         while (found := await self._block(position)) is None:
             pass
-        if isinstance(found, Refused):
+        if isinstance(found, BusError):
             await asyncio.sleep(OUTAGE)
 
     def ring(self) -> None:

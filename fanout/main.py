@@ -16,16 +16,16 @@ from secrets import token_hex
 from bus.clock import Clock, SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT
 from bus.errors import BusDown, BusError
+from bus.fitness import fit
 from bus.generation import Generations
 from bus.keys import Keys
 from bus.log import configure
 from bus.namespaces import Namespaces
 from bus.people.categories import Categories, read_ladder
-from bus.pipe import Pipe
+from bus.pipe import Pipe, Topology
 from bus.stored_rules import StoredRules
 from fanout.alarm import Alarm
 from fanout.audience import Retention, Rules
-from fanout.fitness import fit
 from fanout.graves import Graves
 from fanout.ladder.steps import Steps
 from fanout.live import LiveWords
@@ -46,12 +46,13 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
     keys = Keys(settings.prefix, settings.partitions)
     name = f"{socket.gethostname()}-{os.getpid()}-{token_hex(3)}"
     stats, generations = Stats(), Generations(keys)
-    pipe = Pipe(settings.redis_url, name=f"fanout-{name}", clock=clock, arrival=generations)
-    control = Pipe(settings.redis_url, name=f"fanout-control-{name}", clock=clock, arrival=generations)
+    where = Topology(settings.redis_url, clock=clock)
+    pipe = Pipe(where, name=f"fanout-{name}", clock=clock, arrival=generations)
+    control = Pipe(where, name=f"fanout-control-{name}", clock=clock, arrival=generations)
 
     def waiting_line(what: object) -> Pipe:
         label = f"fanout-wait-{what}-{name}"
-        return Pipe(settings.redis_url, name=label, clock=clock, timeout=BLOCK + COMMAND_TIMEOUT, scripts=False)
+        return Pipe(where, name=label, clock=clock, timeout=BLOCK + COMMAND_TIMEOUT, scripts=False)
 
     stored = StoredRules(pipe, keys, Namespaces(settings.namespaces))
     rules = Rules(
@@ -74,7 +75,7 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         stats=stats,
     )
     worker = Worker(name, pipe, control, waiting_line, keys, generations, publisher, steps, settings, clock, stats)
-    if not await fit(settings.redis_url, keys, stop):
+    if not await fit(where, keys, clock, stop):
         return
     async with asyncio.TaskGroup() as group:
         background = [group.create_task(line.run()) for line in (pipe, control, alarm_line)]

@@ -10,17 +10,17 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final
 
-from redis.asyncio import Redis
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from bus.clock import SystemClock
-from bus.connect import BLOCK, COMMAND_TIMEOUT, check_fitness, check_installation, client
-from bus.errors import BusDown, BusError
+from bus.connect import BLOCK, COMMAND_TIMEOUT
+from bus.errors import BusError
+from bus.fitness import RETRY, fit
 from bus.generation import Generations
 from bus.keys import Keys
 from bus.log import configure
-from bus.pipe import Pipe
+from bus.pipe import Pipe, Topology
 from gateway import emulation, events_stream, http_stream, server, sse
 from gateway.api import app, dev, dev_mailbox, dev_phone, dev_reach, me
 from gateway.api.price_feed import PriceFeed, Spawn
@@ -28,8 +28,6 @@ from gateway.monitor import watch_loop
 from gateway.node import Node, build
 from gateway.settings import GatewaySettings, load
 
-RETRY: Final = 1.0
-"""Seconds between two attempts to find Redis at the start."""
 KEEP_ALIVE: Final = 75
 """Seconds an idle HTTP connection is kept: longer than the minute for which proxies keep theirs to us."""
 FAREWELL: Final = 2.0
@@ -69,10 +67,11 @@ def application(node: Node, spawn: Spawn) -> ASGIApp:
 async def run(settings: GatewaySettings, *listening: socket.socket) -> None:
     """One node on these sockets, until SIGTERM or SIGINT. Raises `Unfit` or `BadSetting` when it cannot be started."""
     clock = SystemClock()
-    await _fit(settings)
-    generations = Generations(Keys(settings.prefix, settings.partitions))
-    pipe = Pipe(settings.redis_url, name="gateway", clock=clock, arrival=generations)
-    line = Pipe(settings.redis_url, name="gateway-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
+    keys, where = Keys(settings.prefix, settings.partitions), Topology(settings.redis_url, clock=clock)
+    await fit(where, keys, clock)
+    generations = Generations(keys)
+    pipe = Pipe(where, name="gateway", clock=clock, arrival=generations)
+    line = Pipe(where, name="gateway-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
     group = asyncio.TaskGroup()
     tasks: set[asyncio.Task[Any]] = set()
 
@@ -123,22 +122,6 @@ async def _retire(node: Node) -> None:
             await node.heartbeat.retire()
     except (BusError, TimeoutError):
         log.warning("could not leave the list of nodes; it will expire", extra={"node": node.id})
-
-
-async def _fit(settings: GatewaySettings) -> None:
-    """Wait for a Redis that answers, and check it."""
-    keys = Keys(settings.prefix, settings.partitions)
-    while True:
-        redis: Redis = client(settings.redis_url, name="gateway-check")
-        try:
-            await check_fitness(redis)
-            await check_installation(redis, keys)
-            return
-        except BusDown as error:
-            log.warning("waiting for Redis", extra={"reason": str(error)})
-            await asyncio.sleep(RETRY)
-        finally:
-            await redis.aclose()
 
 
 def run_process(settings: GatewaySettings, listening: socket.socket, number: int = 0) -> None:

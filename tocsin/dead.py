@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from bus.clock import SystemClock
 from bus.codec import iso
-from bus.connect import client
 from bus.dead import Graveyard
 from bus.keys import Keys
 from bus.letters import DeadLetter, Selection, select
+from bus.pipe import opened
 from tocsin.settings import CliSettings
 from tocsin.trouble import USAGE, Trouble
 
@@ -27,22 +27,22 @@ Show = Callable[[Any, Sequence[str]], int]
 
 async def run(arguments: argparse.Namespace, settings: CliSettings, url: str, show: Show) -> int:
     """One of ls, show, drop, replay. Raises `Trouble`, `BusError`."""
-    redis = client(url, name="tocsin-dead")
-    graveyard = Graveyard(redis, Keys(settings.prefix, settings.partitions))
-    names: list[str] = arguments.letters
     selection = _selection(arguments)
-    try:
-        match arguments.action:
-            case "ls":
-                return await _ls(graveyard, selection, arguments.limit, show)
-            case "show":
-                return await _show(graveyard, _named(names), show)
-            case action if names and not arguments.dry_run:
-                return await _each(names, graveyard.drop if action == "drop" else graveyard.replay, DONE[action], show)
-            case action:
-                return await _many(graveyard, _meant(selection, action), action, arguments, show)
-    finally:
-        await redis.aclose()
+    async with opened(url, name="tocsin-dead", clock=SystemClock()) as pipe:
+        return await _do(Graveyard(pipe, Keys(settings.prefix, settings.partitions)), selection, arguments, show)
+
+
+async def _do(graveyard: Graveyard, selection: Selection, arguments: argparse.Namespace, show: Show) -> int:
+    names: list[str] = arguments.letters
+    match arguments.action:
+        case "ls":
+            return await _ls(graveyard, selection, arguments.limit, show)
+        case "show":
+            return await _show(graveyard, _named(names), show)
+        case action if names and not arguments.dry_run:
+            return await _each(names, graveyard.drop if action == "drop" else graveyard.replay, DONE[action], show)
+        case action:
+            return await _many(graveyard, _meant(selection, action), action, arguments, show)
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:

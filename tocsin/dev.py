@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from bus.clock import SystemClock
+from bus.fitness import check_fitness
+from bus.pipe import opened
 from gateway.settings import GatewaySettings
 from tocsin.devconfig import dev_file
 from tocsin.embedded import EmbeddedRedis, free_port
@@ -103,13 +105,8 @@ def check_port(host: str, port: int) -> None:
 
 
 async def _check_redis(url: str) -> None:
-    from bus.connect import check_fitness, client  # only now: it takes long to load, and an embedded one is fit
-
-    redis = client(url, name="tocsin-dev")
-    try:
-        await check_fitness(redis)
-    finally:
-        await redis.aclose()
+    async with opened(url, name="tocsin-dev", clock=SystemClock(), scripts=False) as pipe:
+        await check_fitness(pipe)
 
 
 def _children(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,14 +12,13 @@ from bus.keys import Keys
 from bus.people.directory import Directory
 from bus.people.rekey import Progress, Rekeying
 from bus.people.vault import vault_of
-from bus.pipe import Pipe
+from bus.pipe import opened
 from gateway.settings import GatewaySettings
 from tocsin.trouble import CONFIG, Trouble
 
 Show = Callable[[Any, Sequence[str]], int]
 EVERY: Final = 1.0
 """How often is said how far it has come, in seconds."""
-PATIENCE: Final = 5.0
 
 
 async def run(settings: GatewaySettings, clock: Clock, show: Show, say: Callable[[str], None]) -> int:
@@ -29,7 +27,6 @@ async def run(settings: GatewaySettings, clock: Clock, show: Show, say: Callable
     if vault is None:
         raise Trouble("directory_keys is empty, so nothing is encrypted; `tocsin keys` makes one", CONFIG)
     keys = Keys(settings.prefix, settings.partitions)
-    pipe = Pipe(settings.redis_url, name="tocsin-rekey", clock=clock)
     said = clock.monotonic()
 
     def told(progress: Progress) -> None:
@@ -38,13 +35,8 @@ async def run(settings: GatewaySettings, clock: Clock, show: Show, say: Callable
             said = clock.monotonic()
             say(f"{progress.people:,} people, {progress.devices:,} devices, {progress.resealed:,} sealed anew …")
 
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(pipe.run())
-        try:
-            await pipe.wait_up(PATIENCE)
-            done = await Rekeying(pipe, keys, Directory(pipe, keys, vault, clock)).run(told)
-        finally:
-            running.cancel()
+    async with opened(settings.redis_url, name="tocsin-rekey", clock=clock) as pipe:
+        done = await Rekeying(pipe, keys, Directory(pipe, keys, vault, clock)).run(told)
     lines = [f"{done.people:,} people and {done.devices:,} devices, {done.resealed:,} of them sealed anew"]
     if done.unreadable:
         lines.append(f"{done.unreadable:,} cannot be opened with any of directory_keys, and stay as they are")

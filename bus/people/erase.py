@@ -67,7 +67,7 @@ class Eraser:
         keys, p = self._keys, self._keys.partition(user)
         named = _literal(escape(user))
         for pattern in (f"step\n*\n{named}\n*", f"digest\n{named}\n*"):
-            async for timers in self._scan("ZSCAN", keys.timers(p), pattern):
+            async for timers in self._scan(keys.timers(p), pattern):
                 await self._asks([("ZREM", keys.timers(p), *timers)])
         for channel in CHANNELS:
             start: bytes | str = "-"
@@ -107,7 +107,7 @@ class Eraser:
 
     async def _scheduled(self, partition: int, user: str) -> None:
         timers = self._keys.timers(partition)
-        async for found in self._scan("ZSCAN", timers, f"event\n*{_literal(_quoted(user))}*"):
+        async for found in self._scan(timers, f"event\n*{_literal(_quoted(user))}*"):
             changed = [(timer, other) for timer in found if (other := timer_without(timer, user)) is not None]
             await self._scripts([("change_timer", [timers], change) for change in changed])
 
@@ -147,7 +147,7 @@ class Eraser:
     async def _elsewhere(self, user: str) -> None:
         keys, p = self._keys, self._keys.partition(user)
         home = keys.tagged(p, "").encode()
-        async for found in self._scan("SCAN", None, keys.pattern("*")):
+        async for found in self._pipe.scan(keys.pattern("*"), NAMES):
             indexes = [key.decode() for key in found if b"}:index:" in key]
             seen = [key.decode() for key in found if key.startswith(home + b"seen:")]
             people = [key for key in found if key.startswith(home + b"user:")]
@@ -181,14 +181,13 @@ class Eraser:
                 return
             start, seen = "(" + found[-1][0].decode(), seen + len(found)
 
-    async def _scan(self, command: str, key: str | None, pattern: str) -> AsyncIterator[list[bytes]]:
-        """Names of keys, or members of a sorted set, that match a glob, some at a time."""
+    async def _scan(self, key: str, pattern: str) -> AsyncIterator[list[bytes]]:
+        """Members of a sorted set that match a glob, some at a time."""
         cursor: bytes | str = b"0"
-        where, count = ((), NAMES) if key is None else ((key,), 2 * PART)
         while True:
-            cursor, found = await self._pipe.ask(command, *where, cursor, "MATCH", pattern, "COUNT", count)
+            cursor, found = await self._pipe.ask("ZSCAN", key, cursor, "MATCH", pattern, "COUNT", 2 * PART)
             if found:
-                yield found if key is None else found[::2]
+                yield found[::2]
             if cursor == b"0":
                 return
 

@@ -63,11 +63,6 @@ class Rekeying:
             self.progress.unreadable += renewed is None
 
     async def _users(self, part: str) -> AsyncIterator[list[str]]:
-        cursor: bytes | str = b"0"
-        while True:
-            pattern = self._keys.pattern("user", "*", part)
-            cursor, found = await self._pipe.ask("SCAN", cursor, "MATCH", pattern, "COUNT", PART)
-            # SCAN may name a key twice, which does no harm here.
+        async for found in self._pipe.scan(self._keys.pattern("user", "*", part), PART):
+            # A key may be named twice, which does no harm here.
             yield [self._keys.named(key)[1] for key in found]
-            if cursor == b"0":
-                return

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from bus.pipe.arrival import ALL_SLOTS, Arrival, Asks, Server
-from bus.pipe.commands import Call, Master
+from bus.pipe.commands import Call, Commands, Master
 from bus.pipe.line import Arg, OnReply, Reply
 from bus.pipe.pipe import Pipe, opened
 from bus.pipe.topology import Topology
@@ -17,6 +17,7 @@ __all__ = [
     "Arrival",
     "Asks",
     "Call",
+    "Commands",
     "Master",
     "OnReply",
     "Pipe",

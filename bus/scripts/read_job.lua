@@ -1,10 +1,10 @@
 -- What a sender must know just before it sends: of the event, of the person, of the target.
 --
 -- KEYS  1 withdrawn, 2 meta, 3 unread, 4 inbox, 5 profile, 6 preferences, 7 hash of the target: the person's devices or
---       profile, then the body of each event
+--       profile, then the body of each event; more than these may follow (see bus/pipe/routing.py)
 -- ARGV  1 offset in the inbox (0: none), 2 escaped event reference that stands there, 3 field of the target's hash
 --       ("" none), 4 field that says which value of it is gone ("" none), 5 field that says since when it has only failed
---       ("" none)
+--       ("" none), 6 number of events
 -- Returns  {1 when withdrawn else 0, acknowledged ranges, 1 when read else 0, the target, the value that is gone, since
 --          when it has only failed, locale, time zone, name, preferences, {event as JSON, 1 when withdrawn else 0, what
 --          is left of a withdrawn event as JSON}, …}; what is not there is ''
@@ -23,7 +23,7 @@ local profile = redis.call('HMGET', KEYS[5], 'locale', 'timezone', 'name')
 local preferences = redis.call('HGET', KEYS[6], 'doc') or ''
 local out = {withdrawn, acked, read, of_target(ARGV[3]), of_target(ARGV[4]), of_target(ARGV[5]), profile[1] or '',
   profile[2] or '', profile[3] or '', preferences}
-for i = 8, #KEYS do
+for i = 8, 7 + ARGV[6] do
   local body = redis.call('HMGET', KEYS[i], 'e', 'w', 'c')
   out[#out + 1] = {body[1] or '', body[2] and 1 or 0, body[3] or ''}
 end

@@ -1,7 +1,7 @@
 -- Settle a job by itself: finish it, put it off or bury it; and tell the person's trail, the counts and the target.
 --
 -- KEYS  1 lease, 2 jobs, 3 later, 4 dead, 5 trail, 6 hash of the target: the person's devices or profile,
---       then the counts of each event it was about
+--       then the counts of each event it was about; more than these may follow (see bus/pipe/routing.py)
 -- ARGV  1 owner, 2 fencing number, 3 group, 4 entry id, 5 "ack", "defer" or "bury",
 --       6 reason ("" none), 7 attempts counted so far, 8 wait (ms, of defer), 9 most dead letters kept (of bury),
 --       10 channel, 11 kind for the trail ("" tells it nothing), 12 state to count ("" none), 13 ttl of trail and
@@ -50,7 +50,7 @@ local function tell(told, why)
 end
 if kind ~= '' then tell(kind, reason) end
 if state ~= '' then
-  for i = 7, #KEYS do
+  for i = 7, #ARGV - 11 do
     redis.call('HINCRBY', KEYS[i], channel .. ':' .. state, 1)
     if redis.call('TTL', KEYS[i]) < 0 then redis.call('EXPIRE', KEYS[i], ttl) end
   end

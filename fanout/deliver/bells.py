@@ -1,7 +1,8 @@
 """One blocked read for the jobs of all partitions of a channel that a worker holds, on a connection of its own.
 
 Unlike ingest, where a millisecond matters, a job may wait a hundredth of a second: so the streams share one connection
-here, and reads are made at most a hundred times a second, for a read of 64 streams costs Redis 280 µs.
+here, and reads are made at most a hundred times a second, for a read of 64 streams costs Redis 280 µs. A cluster
+refuses such a read (CROSSSLOT): there each partition waits on a connection of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 from weakref import WeakValueDictionary
 
+from bus.consumer import Consumer
 from bus.errors import BusDown, BusError
 from bus.pipe import Pipe, Reply
 
@@ -98,3 +100,21 @@ class Bells:
     def _ring(self, stream: str) -> None:
         if (bell := self._bells.get(stream)) is not None:
             bell.ring()
+
+
+class Alone:
+    """A consumer with the connection on which it alone waits."""
+
+    def __init__(self, consumer: Consumer, line: Pipe) -> None:
+        self._consumer, self._line = consumer, line
+
+    async def run(self) -> None:
+        """As the consumer's."""
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(self._line.run())
+            await self._consumer.run()
+            waiting.cancel()
+
+    def stop(self) -> None:
+        """As the consumer's."""
+        self._consumer.stop()

@@ -116,7 +116,7 @@ class Deliverer:
         names = (keys.withdrawn(p, job.ref), meta, unread, inbox, profile, chosen, devices if push else profile)
         about = [keys.body(p, ref) for ref in job.refs or (job.ref,)]
         failing = FAILING_PREFIX + CONTACT[channel] if channel in BLAMED else ""
-        args = (job.offset, escape(job.ref), field, gone, failing)
+        args = (job.offset, escape(job.ref), field, gone, failing, len(about))
         found = await office.pipe.script("read_job", (*names, *about), args)
         withdrawn, acked, read, target, gone_value, since, locale, zone, name, doc, *told = found
         return Case(

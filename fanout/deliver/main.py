@@ -18,13 +18,14 @@ from typing import Final
 from bus.clock import Clock, SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT
 from bus.errors import BusDown
+from bus.fitness import fit
 from bus.keys import Keys
 from bus.log import configure
 from bus.people.categories import Categories
 from bus.people.directory import Directory
 from bus.people.unsubscribe import make as unsubscribe_token
 from bus.people.vault import Vault, unsubscribe_secret
-from bus.pipe import Pipe
+from bus.pipe import Pipe, Topology
 from fanout.deliver.backlog import read_backlog
 from fanout.deliver.compose import Composer
 from fanout.deliver.deliverer import Office, Unsubscribe
@@ -33,7 +34,6 @@ from fanout.deliver.providers import providers
 from fanout.deliver.settings import CHANNELS, DeliverSettings, load
 from fanout.deliver.stats import ChannelStats, DeliverStats
 from fanout.deliver.worker import ChannelWorker
-from fanout.fitness import fit
 from fanout.metrics import MetricsServer
 from fanout.render import Templates
 from fanout.vital import Vital
@@ -59,11 +59,12 @@ async def run(
     clock = clock or SystemClock()
     keys = Keys(settings.prefix, settings.partitions)
     name = f"{socket.gethostname()}-{os.getpid()}-{token_hex(3)}"
-    pipe = Pipe(settings.redis_url, name=f"deliver-{name}", clock=clock)
-    control = Pipe(settings.redis_url, name=f"deliver-control-{name}", clock=clock)
+    where = Topology(settings.redis_url, clock=clock)
+    pipe = Pipe(where, name=f"deliver-{name}", clock=clock)
+    control = Pipe(where, name=f"deliver-control-{name}", clock=clock)
     offices = [_office(settings, channel, keys, pipe, clock, find) for channel in channels]
-    workers = [_worker(name, office, control, settings, clock) for office in offices]
-    if not await fit(settings.redis_url, keys, stop):
+    workers = [_worker(name, office, control, settings, _waiting(where, clock)) for office in offices]
+    if not await fit(where, keys, clock, stop):
         return
     async with asyncio.TaskGroup() as group:
         background = [group.create_task(pipe.run()), group.create_task(control.run())]
@@ -122,10 +123,16 @@ def _office(settings: DeliverSettings, channel: str, keys: Keys, pipe: Pipe, clo
     )
 
 
-def _worker(name: str, office: Office, control: Pipe, settings: DeliverSettings, clock: Clock) -> ChannelWorker:
+def _waiting(where: Topology, clock: Clock) -> Callable[[str], Pipe]:
+    """Makes connections for reads that block, by their name."""
+    return lambda name: Pipe(where, name=name, clock=clock, timeout=BLOCK + COMMAND_TIMEOUT, scripts=False)
+
+
+def _worker(
+    name: str, office: Office, control: Pipe, settings: DeliverSettings, connect: Callable[[str], Pipe]
+) -> ChannelWorker:
     label = f"deliver-wait-{office.channel}-{name}"
-    line = Pipe(settings.redis_url, name=label, clock=clock, timeout=BLOCK + COMMAND_TIMEOUT, scripts=False)
-    return ChannelWorker(name, office, control, line, settings)
+    return ChannelWorker(name, office, control, lambda: connect(label), settings)
 
 
 def _unsubscribe(settings: DeliverSettings) -> Unsubscribe:

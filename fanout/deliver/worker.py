@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from bus.consumer import Consumer
@@ -12,23 +13,27 @@ from bus.pipe import Pipe
 from bus.policy import SENDERS
 from bus.registry import Registry
 from bus.window import Window
-from fanout.deliver.bells import Bells
+from fanout.deliver.bells import Alone, Bell, Bells
 from fanout.deliver.deliverer import Deliverer, Office
 from fanout.deliver.settings import DeliverSettings
-from fanout.tenancy import Tenancy
+from fanout.doorbell import Doorbell
+from fanout.tenancy import Tenancy, Work
 
 HELPINGS: Final = 4
 """A partition takes at most one place in so many of the window at a time, so that none takes them all."""
 
 
 class ChannelWorker:
-    """`run` until told to stop. `control` carries the heartbeats, `line` the blocked read."""
+    """`run` until told to stop. `control` carries the heartbeats; `connect` makes connections for blocked reads: one
+    for all partitions, of a cluster one for each."""
 
-    def __init__(self, name: str, office: Office, control: Pipe, line: Pipe, settings: DeliverSettings) -> None:
+    def __init__(
+        self, name: str, office: Office, control: Pipe, connect: Callable[[], Pipe], settings: DeliverSettings
+    ) -> None:
         self._office, self._settings, self._keys = office, settings, office.keys
         self._window = Window(settings.concurrency(office.channel))
-        self._bells = Bells(line)
-        self._line = line
+        self._connect, self._line = connect, connect()
+        self._bells = Bells(self._line)
         registry = Registry(control, self._keys.deliverers(office.channel), name, settings.worker_ttl)
         leases = Leases(control, self._keys, name, settings.lease_ttl, office.channel)
         self._tenancy = Tenancy(
@@ -56,13 +61,14 @@ class ChannelWorker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what is under way and give the leases back."""
         async with asyncio.TaskGroup() as group:
-            beside = (group.create_task(self._line.run()), group.create_task(self._bells.run()))
+            waiting = () if self._line.cluster else (self._line.run(), self._bells.run())
+            beside = [group.create_task(work) for work in waiting]
             await self._tenancy.run(stop)
             for task in beside:
                 task.cancel()
         await self._office.guard.close()
 
-    def _begin(self, lease: Lease) -> Consumer:
+    def _begin(self, lease: Lease) -> Work:
         self._office.stats.leases_taken += 1
         office, settings = self._office, self._settings
         deliverer = Deliverer(office, lease.partition)
@@ -77,6 +83,12 @@ class ChannelWorker:
             dead=settings.dead_size,
             ttl=settings.inbox_ttl,
         )
-        bell = self._bells.of(self._keys.jobs(lease.partition, office.channel))
-        policy = SENDERS[office.channel]
-        return Consumer(jobs, deliverer.handle, policy, bell, office.stats.queues, window=self._window)
+        stream, policy = self._keys.jobs(lease.partition, office.channel), SENDERS[office.channel]
+
+        def consumer(bell: Bell | Doorbell) -> Consumer:
+            return Consumer(jobs, deliverer.handle, policy, bell, office.stats.queues, window=self._window)
+
+        if not self._line.cluster:
+            return consumer(self._bells.of(stream))
+        line = self._connect()
+        return Alone(consumer(Doorbell(line, stream)), line)

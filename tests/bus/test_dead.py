@@ -12,20 +12,27 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bus import dead
-from bus.connect import client
+from bus.clock import SystemClock
 from bus.dead import Graveyard
 from bus.errors import BusDown, Refused
 from bus.keys import Keys, escape
 from bus.letters import DeadLetter, Selection
+from bus.pipe import Pipe
 from tests.conftest import open_pipe
+from tests.redis_clients import aclient
 from tests.servers import RedisSite
 
 
 @pytest_asyncio.fixture
 async def redis(redis_server: RedisSite) -> AsyncIterator[Redis]:
-    redis = client(redis_server.url, name="test")
-    yield redis
-    await redis.aclose()
+    async with aclient(redis_server.url) as redis:
+        yield redis
+
+
+@pytest_asyncio.fixture
+async def pipe(redis_server: RedisSite) -> AsyncIterator[Pipe]:
+    async with open_pipe(redis_server.url) as pipe:
+        yield pipe
 
 
 async def bury(redis: Redis, keys: Keys, partition: int, number: int) -> str:
@@ -34,9 +41,9 @@ async def bury(redis: Redis, keys: Keys, partition: int, number: int) -> str:
     return f"{partition}/{number}-0"
 
 
-async def test_letters_of_all_partitions_are_listed_newest_first(redis: Redis, keys: Keys) -> None:
+async def test_letters_of_all_partitions_are_listed_newest_first(redis: Redis, pipe: Pipe, keys: Keys) -> None:
     async with asyncio.timeout(10):
-        graves = Graveyard(redis, keys)
+        graves = Graveyard(pipe, keys)
         assert (await graves.count(), await graves.ls()) == (0, [])
         for number in range(1, 8):
             await bury(redis, keys, number % 3, number)
@@ -47,9 +54,9 @@ async def test_letters_of_all_partitions_are_listed_newest_first(redis: Redis, k
         assert (letter.buried_at, letter.fields) == (0.007, {b"e": b"event 7"})
 
 
-async def test_one_letter_is_shown_dropped_or_sent_again(redis: Redis, keys: Keys) -> None:
+async def test_one_letter_is_shown_dropped_or_sent_again(redis: Redis, pipe: Pipe, keys: Keys) -> None:
     async with asyncio.timeout(10):
-        graves = Graveyard(redis, keys)
+        graves = Graveyard(pipe, keys)
         first, second = await bury(redis, keys, 1, 1), await bury(redis, keys, 1, 2)
         letter = await graves.get(first)
         assert letter is not None
@@ -64,9 +71,9 @@ async def test_one_letter_is_shown_dropped_or_sent_again(redis: Redis, keys: Key
 
 
 @pytest.mark.parametrize("name", ["", "1", "x/1-0", "1/x", "99/1-0", "1/1-x", "-1/1-0", "1/١-0", "1/" + "9" * 21])
-async def test_a_name_that_is_none_names_nothing(redis: Redis, keys: Keys, name: str) -> None:
+async def test_a_name_that_is_none_names_nothing(redis: Redis, pipe: Pipe, keys: Keys, name: str) -> None:
     async with asyncio.timeout(10):
-        graves = Graveyard(redis, keys)
+        graves = Graveyard(pipe, keys)
         assert (await graves.get(name), await graves.drop(name), await graves.replay(name)) == (None, False, None)
 
 
@@ -79,9 +86,9 @@ async def bury_job(redis: Redis, keys: Keys, number: int, channel: str = "email"
     return f"{p}/{number}-0"
 
 
-async def test_those_that_are_meant_are_found_among_many(redis: Redis, keys: Keys) -> None:
+async def test_those_that_are_meant_are_found_among_many(redis: Redis, pipe: Pipe, keys: Keys) -> None:
     async with asyncio.timeout(20):
-        graves = Graveyard(redis, keys)
+        graves = Graveyard(pipe, keys)
         for number in range(1, 301):
             await bury(redis, keys, number % 2, number)
         job = await bury_job(redis, keys, 1_000)
@@ -96,7 +103,9 @@ async def test_those_that_are_meant_are_found_among_many(redis: Redis, keys: Key
         assert [letter.entry for letter in named.letters] == ["3-0"]
 
 
-async def test_no_more_are_held_than_are_wanted(redis: Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_more_are_held_than_are_wanted(
+    redis: Redis, pipe: Pipe, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held: list[int] = []
 
     def newest(count: int, letters: list[DeadLetter], key: Any) -> list[DeadLetter]:
@@ -106,7 +115,7 @@ async def test_no_more_are_held_than_are_wanted(redis: Redis, keys: Keys, monkey
     monkeypatch.setattr(dead, "PAGE", 10)
     monkeypatch.setattr(dead, "nlargest", newest)
     async with asyncio.timeout(20):
-        graves = Graveyard(redis, keys)
+        graves = Graveyard(pipe, keys)
         for number in range(1, 181):
             # One partition has the newest, others are mixed.
             await bury(redis, keys, 0 if number > 120 else number % 3, number)
@@ -122,9 +131,9 @@ async def test_no_more_are_held_than_are_wanted(redis: Redis, keys: Keys, monkey
         assert len(held) == 1
 
 
-async def test_a_job_is_sent_again_with_all_its_attempts_and_some_time(redis: Redis, keys: Keys) -> None:
+async def test_a_job_is_sent_again_with_all_its_attempts_and_some_time(redis: Redis, pipe: Pipe, keys: Keys) -> None:
     async with asyncio.timeout(10):
-        graves = Graveyard(redis, keys)
+        graves = Graveyard(pipe, keys)
         for number, expires in ((1, 0), (2, 5), (3, 4_000_000_000_000)):
             await bury_job(redis, keys, number, x2=expires)
         found = await graves.find(Selection("jobs:email"))
@@ -146,9 +155,9 @@ async def test_a_job_is_sent_again_with_all_its_attempts_and_some_time(redis: Re
         assert await graves.count() == 0
 
 
-async def test_what_was_buried_goes_back_to_the_queue_it_was_in(redis: Redis, keys: Keys) -> None:
+async def test_what_was_buried_goes_back_to_the_queue_it_was_in(redis: Redis, pipe: Pipe, keys: Keys) -> None:
     async with asyncio.timeout(10):
-        graves = Graveyard(redis, keys)
+        graves = Graveyard(pipe, keys)
         own = {"entry": "1-0", "reason": "x", "attempts": 1}
         for queue, fields in (("events", {"e": "{}"}), ("bulk", {"k": "follow"}), ("timers", {"t": "step\nx\ny\n1"})):
             await redis.xadd(keys.dead(2), {"queue": queue} | own | fields)
@@ -163,9 +172,9 @@ async def test_what_was_buried_goes_back_to_the_queue_it_was_in(redis: Redis, ke
             await graves.replay(left.name)
 
 
-async def test_those_that_are_meant_are_dropped(redis: Redis, keys: Keys) -> None:
+async def test_those_that_are_meant_are_dropped(redis: Redis, pipe: Pipe, keys: Keys) -> None:
     async with asyncio.timeout(10):
-        graves = Graveyard(redis, keys)
+        graves = Graveyard(pipe, keys)
         kept = await bury(redis, keys, 1, 1)
         for number in (2, 3):
             await bury_job(redis, keys, number)
@@ -186,12 +195,11 @@ async def test_they_are_reached_by_a_pipe_too(redis: Redis, redis_server: RedisS
             await graves.find(Selection())
 
 
-async def test_what_redis_says_is_an_error_of_the_bus(redis: Redis, keys: Keys) -> None:
+async def test_what_redis_says_is_an_error_of_the_bus(redis: Redis, pipe: Pipe, keys: Keys) -> None:
     async with asyncio.timeout(10):
         await redis.set(keys.dead(0), "x")
         with pytest.raises(Refused):
-            await Graveyard(redis, keys).ls()
-        nowhere = client("redis://127.0.0.1:1/0", name="test")
+            await Graveyard(pipe, keys).ls()
+        nowhere = Pipe("redis://127.0.0.1:1/0", name="test", clock=SystemClock())
         with pytest.raises(BusDown):
             await Graveyard(nowhere, keys).count()
-        await nowhere.aclose()

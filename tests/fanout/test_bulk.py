@@ -13,7 +13,6 @@ import pytest_asyncio
 
 from bus.clock import SystemClock
 from bus.codec import encode_content
-from bus.connect import client
 from bus.dead import Graveyard
 from bus.errors import BusDown
 from bus.event import Event
@@ -181,14 +180,12 @@ async def test_one_whose_inbox_is_broken_is_buried_alone_and_can_be_sent_again(
     assert stand.stats.queues.buried == 1
     others = [user for user in users if user != broken]
     assert await stand.given(others) == [1] * len(others)
-    redis = client(redis_server.url, name="test")
-    graves = Graveyard(redis, keys)
+    graves = Graveyard(stand.pipe, keys)
     (letter,) = await graves.ls()
     assert letter.reason == "1 recipient(s) have keys of another type"
     assert orjson.loads(letter.fields[b"e"])["to"] == {"users": [broken]}
     await stand.pipe.ask("DEL", keys.meta(inbox_of(broken)))
     await graves.replay(letter.name)
-    await redis.aclose()
     await stand.pipe.ask("DEL", keys.lease(P))
     async with running_worker(settings_for(redis_server.url, keys)):
         await until(lambda: stand.pipe.ask("XLEN", keys.log(inbox_of(broken))))

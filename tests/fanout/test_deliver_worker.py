@@ -12,7 +12,6 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 
 from bus.clock import SystemClock
-from bus.connect import client
 from bus.errors import Unfit
 from bus.keys import Keys
 from bus.outcome import Done, Retry, Unavailable
@@ -23,6 +22,7 @@ from fanout.deliver.main import run
 from fanout.deliver.providers import MAKERS, providers
 from fanout.deliver.settings import CHANNELS, KINDS, DeliverSettings, load
 from fanout.deliver.stats import ChannelStats, DeliverStats
+from tests.conftest import open_pipe
 from tests.fanout.office import Scripted, Town, town, until
 from tests.servers import RedisSite
 from tocsin.embedded import free_port
@@ -174,9 +174,8 @@ async def test_what_does_not_end_in_time_is_left_to_the_next(place: Town) -> Non
 
 
 async def test_a_worker_refuses_an_installation_of_another_size(place: Town) -> None:
-    redis = client(place.url, name="test")
-    await redis.hset(place.keys.installation, "partitions", "7")
-    await redis.aclose()
+    async with open_pipe(place.url) as pipe:
+        await pipe.ask("HSET", place.keys.installation, "partitions", 7)
     with pytest.raises(Unfit, match="7 partitions"):
         await run(place.settings(), ["email"], asyncio.Event())
 
