@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from heapq import heapify, heappop, heappush
-from typing import Final, assert_never
+from typing import Final
 
 from gateway.effects import Stamp
 from gateway.wire.codes import Disconnect, Error
@@ -76,15 +76,11 @@ CLOSINGS: Final = {Verdict.REVOKED: Disconnect.INVALID_TOKEN, Verdict.AMBIGUOUS:
 
 def pack(order: Order) -> tuple[str, str]:
     """Name and value (`until` apart): no two orders that differ in what they revoke have the same name."""
-    match order:
-        case Token(jti):
-            return f"t:{jti}", ""
-        case User(user, before):
-            return f"u:{user}", repr(before)
-        case Dismissal(id, user, code):
-            return f"d:{id}", f"{code} {user}"
-        case _:
-            assert_never(order)
+    if isinstance(order, Token):
+        return f"t:{order.jti}", ""
+    if isinstance(order, User):
+        return f"u:{order.user}", repr(order.before)
+    return f"d:{order.id}", f"{order.code} {order.user}"
 
 
 def unpack(name: str, value: str) -> Kept | None:

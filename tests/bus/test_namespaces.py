@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bus.namespaces import DEFAULT, Namespace, Namespaces
+from bus.namespaces import CLOSED, DEFAULT, Namespace, Namespaces, name_fault
 from bus.settings import BadSetting
 
 
@@ -47,3 +47,61 @@ def test_a_wrong_rule_is_named(table: dict[str, Any], says: str) -> None:
     with pytest.raises(BadSetting) as caught:
         Namespaces(table)
     assert says in str(caught.value)
+
+
+def test_rules_made_at_run_time_stand_in_place_of_the_files() -> None:
+    spaces = Namespaces({"*": {"publish": "user"}, "news": {"subscribe": "user"}, "team": {"history_size": 7}})
+    spaces.override({"news": {"history_size": 5}, "new": {"subscribe": "user"}})
+    assert spaces.of("news:a") == Namespace(publish="user", history_size=5)  # all of them, not one by one
+    assert spaces.of("new:a") == Namespace(publish="user", subscribe="user")
+    assert spaces.of("team:a") == Namespace(publish="user", history_size=7)
+    assert spaces.listed() == {
+        "*": (Namespace(publish="user"), False),
+        "new": (Namespace(publish="user", subscribe="user"), True),
+        "news": (Namespace(publish="user", history_size=5), True),
+        "team": (Namespace(publish="user", history_size=7), False),
+    }
+    spaces.override({})
+    assert spaces.of("news:a") == Namespace(publish="user", subscribe="user")
+    assert spaces.of("new:a") == Namespace(publish="user")
+
+
+def test_a_new_star_is_beneath_all_others() -> None:
+    spaces = Namespaces({"*": {"publish": "user"}, "news": {"subscribe": "user"}})
+    spaces.override({"*": {"history_size": 0}})
+    assert spaces.of("news:a") == Namespace(subscribe="user", history_size=0)
+    assert spaces.of("other:a") == Namespace(history_size=0)
+    assert Namespaces({}).listed() == {"*": (DEFAULT, False)}
+
+
+def test_rules_that_cannot_be_read_close_and_newer_ones_are_passed_over() -> None:
+    spaces = Namespaces({"news": {"subscribe": "user"}, "open": {"subscribe": "user"}})
+    spaces.override({"news": {"subscribe": "everyone"}, "odd": None, "open": {"subscribe": "user", "colour": "red"}})
+    assert spaces.of("news:a") == spaces.of("odd:a") == CLOSED
+    assert (CLOSED.subscribe, CLOSED.publish, CLOSED.presence, CLOSED.history) == ("nobody",) * 4
+    assert spaces.of("open:a") == Namespace(subscribe="user")
+
+
+def test_rules_are_checked_as_those_of_the_file() -> None:
+    spaces = Namespaces({})
+    spaces.check("news", {"subscribe": "user"})
+    for wrong in ({"colour": 1}, [], {"subscribe": "subscriber"}):
+        with pytest.raises(BadSetting):
+            spaces.check("news", wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "fine"),
+    [
+        ("news", True),
+        ("*", True),
+        ("a b", True),
+        ("a:b", False),
+        ("", False),
+        ("@a", False),
+        ("a*", False),
+        ("{a}", False),
+    ],
+)
+def test_a_namespace_is_named_as_topics_can_name_it(name: str, fine: bool) -> None:
+    assert (name_fault(name) is None) == fine
