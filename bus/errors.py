@@ -3,6 +3,7 @@
 BusError
 ├── BusDown         no connection, or it was lost before the reply: the command may or may not have run
 ├── Overloaded      more commands in flight than the pipe's bound; nothing was sent
+├── Unconfirmed     it was written, but fewer replicas than asked for are known to have it
 ├── Refused         Redis answered with an error; `code` is its first word (OOM, READONLY, MISCONF, NOPERM …)
 └── Unfit           this Redis cannot be used as it is configured; says what to change
 """
@@ -26,6 +27,10 @@ class BusDown(BusError):
 
 class Overloaded(BusError):
     """More commands in flight than the pipe's bound; nothing was sent."""
+
+
+class Unconfirmed(BusError):
+    """It was written, but fewer replicas than asked for are known to have it: a failover may lose it."""
 
 
 class Refused(BusError):

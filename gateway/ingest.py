@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
 from hashlib import sha256
 from typing import Final
@@ -23,7 +24,10 @@ from bus.codec import CHARGED, encode_entry
 from bus.errors import BusDown, BusError
 from bus.event import MAX_EVENT_BYTES, Event, Invalid, parse
 from bus.keys import Keys
-from bus.pipe import Arg, Pipe, Reply
+from bus.pipe import Arg, OnReply, Pipe, Reply
+from bus.scripts import load
+from bus.settings import BadSetting
+from gateway.durable import Durable
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,13 @@ LEASE: Final = 10.0
 """How long a request with an Idempotency-Key may be in progress before another may finish it, in seconds."""
 REMEMBERED: Final = 24 * 3600
 """How long an Idempotency-Key is remembered, in seconds."""
+
+
+class Durability(Enum):
+    """When an event is accepted: once Redis has it, or once replicas of it have it too."""
+
+    STORED = "stored"
+    REPLICATED = "replicated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +121,21 @@ class IngestStats:
 
 
 class Ingest:
-    """Appends events. `lease` and `remembered` are seconds."""
+    """Appends events. `lease` and `remembered` are seconds; `durable` is what waits for replicas, `durability` whether
+    that is done unless a request says otherwise."""
 
     def __init__(
-        self, pipe: Pipe, keys: Keys, clock: Clock, *, lease: float = LEASE, remembered: int = REMEMBERED
+        self,
+        pipe: Pipe,
+        keys: Keys,
+        clock: Clock,
+        *,
+        lease: float = LEASE,
+        remembered: int = REMEMBERED,
+        durable: Durable | None = None,
+        durability: Durability = Durability.STORED,
     ) -> None:
-        self._pipe = pipe
+        self._pipe, self._durable, self.durability = pipe, durable, durability
         self._keys = keys
         self._clock = clock
         self._lease = lease
@@ -126,19 +146,32 @@ class Ingest:
         """Decoded JSON to an event of that producer, or every fault of it."""
         return parse(raw, default_id=default_id, default_source=producer, now=self._clock.wall())
 
-    def post(self, event: Event, producer: str, on_accepted: OnAccepted) -> None:
+    def post(
+        self, event: Event, producer: str, on_accepted: OnAccepted, *, durability: Durability | None = None
+    ) -> None:
         """Append one event; `on_accepted` is called with what became of it, never before this returns."""
         partition = self._keys.partition(event.ordering_key)
         entry = _entry(event, producer)
         if isinstance(entry, TooLarge):
             asyncio.get_running_loop().call_soon(on_accepted, entry)
             return
-        command: tuple[Arg, ...] = ("XADD", self._keys.events(partition), "*", *entry)
-        self._pipe.post(command, self._counted(event.id, producer, partition, on_accepted))
+        events = self._keys.events(partition)
+        command: tuple[Arg, ...] = ("XADD", events, "*", *entry)
+        self._send(events, command, self._counted(event.id, producer, partition, on_accepted), durability)
 
-    async def accept(self, events: Sequence[Event], producer: str) -> list[Accepted]:
+    def _send(self, key: str, command: tuple[Arg, ...], on_reply: OnReply, durability: Durability | None) -> None:
+        if (durability or self.durability) is Durability.STORED:
+            self._pipe.post(command, on_reply)
+        elif self._durable is not None:
+            self._durable.post(key, command, on_reply)
+        else:
+            asyncio.get_running_loop().call_soon(on_reply, BusDown("no connection that waits for replicas"))
+
+    async def accept(
+        self, events: Sequence[Event], producer: str, durability: Durability | None = None
+    ) -> list[Accepted]:
         """Append events in this order, all in one go, and say what became of each. Raises nothing."""
-        return await _all([partial(self.post, event, producer) for event in events])
+        return await _all([partial(self.post, event, producer, durability=durability) for event in events])
 
     def _counted(
         self, event_id: str, producer: str, partition: int, on_accepted: OnAccepted
@@ -182,17 +215,26 @@ class Ingest:
                 return Answered(rest[0])
 
     async def accept_once(
-        self, request: IdempotentRequest, events: Iterable[tuple[int, Event]], producer: str
+        self,
+        request: IdempotentRequest,
+        events: Iterable[tuple[int, Event]],
+        producer: str,
+        durability: Durability | None = None,
     ) -> list[Accepted]:
         """Like `accept`, but an event that this request appended before keeps its first position.
 
         `events` are pairs of the event's index within the request and the event. Raises nothing.
         """
         return await _all(
-            [partial(self._post_once, f"{request.digest}.{index}", event, producer) for index, event in events]
+            [
+                partial(self._post_once, f"{request.digest}.{index}", event, producer, durability)
+                for index, event in events
+            ]
         )
 
-    def _post_once(self, marker: str, event: Event, producer: str, on_accepted: OnAccepted) -> None:
+    def _post_once(
+        self, marker: str, event: Event, producer: str, durability: Durability | None, on_accepted: OnAccepted
+    ) -> None:
         partition = self._keys.partition(event.ordering_key)
         entry = _entry(event, producer)
         if isinstance(entry, TooLarge):
@@ -209,12 +251,22 @@ class Ingest:
             else:
                 on_accepted(Position(partition, reply[0].decode()))
 
-        self._pipe.post_script("accept", keys, [self._remembered, *entry], answered)
+        command: tuple[Arg, ...] = ("EVALSHA", load("accept").sha, len(keys), *keys, self._remembered, *entry)
+        # Also of an event that was appended before: WAIT asks for all that the server has by then.
+        self._send(keys[0], command, answered, durability)
 
     async def finish(self, request: IdempotentRequest, answer: bytes) -> None:
         """Keep the answer, so that a repeat is given it too. Raises `BusError`."""
         keys = [self._keys.idempotency(request.digest)]
         await self._pipe.script("idempotency_finish", keys, [request.fingerprint, answer, self._remembered])
+
+
+def durability_in(setting: str) -> Durability:
+    """What the setting of this name says. Raises `BadSetting`."""
+    names = [each.value for each in Durability]
+    if setting not in names:
+        raise BadSetting(f"durability must be {' or '.join(names)}")
+    return Durability(setting)
 
 
 def error_name(error: BusError) -> str:

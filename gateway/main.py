@@ -72,6 +72,8 @@ async def run(settings: GatewaySettings, *listening: socket.socket) -> None:
     generations = Generations(keys)
     pipe = Pipe(where, name="gateway", clock=clock, arrival=generations)
     line = Pipe(where, name="gateway-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
+    patience = COMMAND_TIMEOUT + settings.replication_timeout
+    behind = Pipe(where, name="gateway-durable", clock=clock, timeout=patience, arrival=generations)
     group = asyncio.TaskGroup()
     tasks: set[asyncio.Task[Any]] = set()
 
@@ -80,10 +82,11 @@ async def run(settings: GatewaySettings, *listening: socket.socket) -> None:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    node = build(settings, clock, pipe, line, spawn)
+    node = build(settings, clock, pipe, line, spawn, behind)
     generations.watch(node.service.joins.check_soon)
     async with group:
         spawn(line.run())
+        spawn(behind.run())
         await _begin(node, spawn)
         config = server.configure(application(node, spawn), node.service, timeout_keep_alive=KEEP_ALIVE)
         await server.GatewayServer(config, node.service).serve(sockets=list(listening))

@@ -18,6 +18,7 @@ from bus.pipe import OnReply, Pipe
 from bus.stored_rules import StoredRules
 from gateway.calls import Calls, Spawn
 from gateway.control import Control
+from gateway.durable import Durable
 from gateway.feed import STREAM_TTLS, Feed, Heartbeat
 from gateway.flusher import Flusher
 from gateway.forgetting import FORGET, Forgetting
@@ -25,7 +26,7 @@ from gateway.health import Health, Patience, Readiness
 from gateway.history import History
 from gateway.hub import Hub
 from gateway.inbox import Inbox
-from gateway.ingest import Ingest
+from gateway.ingest import Ingest, durability_in
 from gateway.names import Names
 from gateway.origins import Origins
 from gateway.people import People
@@ -80,9 +81,11 @@ class Node:
         return Readiness(ready, state, self.pulse.seconds)
 
 
-def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn: Spawn) -> Node:
+def build(
+    settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn: Spawn, behind: Pipe | None = None
+) -> Node:
     """All parts of a node; `line` is a second pipe, for reads that block; `spawn` starts a coroutine in the node's task
-    group. Must be called from the event loop.
+    group; `behind` is a third pipe, for writes that wait for replicas. Must be called from the event loop.
 
     Raises `BadSetting` for rules or keys that are not of their form.
     """
@@ -97,7 +100,10 @@ def build(settings: GatewaySettings, clock: Clock, pipe: Pipe, line: Pipe, spawn
     history = History(pipe, keys, names)
     verifier = Verifier(settings, clock, pipe, keys, revocations)
     relay = Relay(pipe, keys, settings.node_stream, STREAM_TTLS * settings.node_ttl)
-    ingest = Ingest(pipe, keys, clock)
+    durable = (
+        None if behind is None else Durable(behind, replicas=settings.replicas, timeout=settings.replication_timeout)
+    )
+    ingest = Ingest(pipe, keys, clock, durable=durable, durability=durability_in(settings.durability))
     procedures = Procedures()
     inbox = Inbox(pipe, keys, clock, names, relay, receipts, size=settings.inbox_size, ttl=settings.inbox_ttl)
     procedures.add(inbox.procedures())

@@ -97,6 +97,14 @@ class GatewaySettings(PeopleSettings):
     withdrawn_ttl: int = 86_400
     """How long an event is refused that was withdrawn before anybody had it; longer where it may come later still."""
 
+    # When it counts an event as accepted
+    durability: str = "stored"
+    """`stored`: once Redis has it; `replicated`: once replicas have it too. A request may ask by `?durability=`."""
+    replicas: int = 1
+    """How many replicas must have what is to be replicated: all of a master's, if any of them may take its place."""
+    replication_timeout: float = 1.0
+    """How long they may take, before the producer is told that it is not confirmed."""
+
     # How it talks to the bus
     stale_after: float = 3.0
     """How long Redis may owe this node a message of its own before `/readyz` fails."""

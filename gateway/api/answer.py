@@ -11,7 +11,7 @@ from typing import Any, assert_never
 
 import orjson
 
-from bus.errors import BusError
+from bus.errors import BusError, Unconfirmed
 from bus.event import MAX_EVENT_BYTES, Event
 from gateway.api.problem import MEDIA_TYPE, Kind, Refusal, unavailable
 from gateway.api.submission import Submission
@@ -20,6 +20,11 @@ from gateway.ingest import Accepted, Position, TooLarge
 JSON = "application/json"
 AWAY = (
     "Redis did not confirm it. Repeat the request; with an Idempotency-Key, or with ids of your own, nothing doubles."
+)
+
+UNCONFIRMED = (
+    "It is stored, but not confirmed by enough replicas, so that a failover may lose it. "
+    "It may be sent again under the same id, or with the same Idempotency-Key: nothing doubles."
 )
 
 
@@ -77,6 +82,8 @@ def _result(event: Event, outcome: Accepted) -> Result:
             return {"id": event.id, "partition": partition, "position": position}
         case TooLarge():
             return Refusal(Kind.TOO_LARGE, f"an event may have at most {MAX_EVENT_BYTES} bytes as JSON")
+        case Unconfirmed():
+            return unavailable(UNCONFIRMED)
         case BusError():
             return unavailable(AWAY)
         case _:

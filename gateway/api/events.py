@@ -16,17 +16,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bus.allowance import Limit
-from bus.errors import BusError, Refused
+from bus.errors import BusError, Refused, Unconfirmed
 from bus.event import Event, Invalid, Problem
 from bus.producers import Producers
-from gateway.api.answer import AWAY, Answer, answer, results
+from gateway.api.answer import AWAY, UNCONFIRMED, Answer, answer, results
 from gateway.api.body import read_body
 from gateway.api.idempotency import REPLAY, fingerprint, key_of
 from gateway.api.keys import ApiKeys, Producer, Scope
 from gateway.api.problem import RETRY_AFTER_OUTAGE, Kind, Refusal, unavailable
 from gateway.api.quota import SharedQuotas
-from gateway.api.submission import Submission, form_of, read_submission
-from gateway.ingest import Accepted, Answered, Busy, IdempotentRequest, Ingest, New, OtherBody, error_name
+from gateway.api.submission import Form, Submission, durability_of, form_of, read_submission
+from gateway.ingest import Accepted, Answered, Busy, Durability, IdempotentRequest, Ingest, New, OtherBody, error_name
 from gateway.metrics import ApiStats
 
 PATH: Final = "/v1/events"
@@ -69,17 +69,18 @@ class Events:
         return response
 
     async def _serve(self, request: Request, producer: Producer) -> Response | Refusal:
-        form, key = form_of(request.headers), key_of(request.headers)
-        if isinstance(form, Refusal):
-            return form
-        if isinstance(key, Refusal):
-            return key
+        head = _head(request)
+        if isinstance(head, Refusal):
+            return head
+        form, key, durability = head
         body = await read_body(request, self._body_limit)
         if isinstance(body, Refusal):
             return body
         once = None
         if key is not None:
-            once = IdempotentRequest(producer.name, ROUTE, key, fingerprint(form.value, request.headers, body))
+            # Who asks for more than before has not been answered yet.
+            said = f"{form.value} {durability.value}" if durability else form.value
+            once = IdempotentRequest(producer.name, ROUTE, key, fingerprint(said, request.headers, body))
 
         def read(raw: object, index: int) -> Event | Invalid:
             event_id = once.event_id(index) if once else token_hex(16)
@@ -89,10 +90,16 @@ class Events:
             return event
 
         submission = read_submission(form, request.headers, body, self._body_limit, read)
-        return submission if isinstance(submission, Refusal) else await self._submit(submission, producer, once)
+        if isinstance(submission, Refusal):
+            return submission
+        return await self._submit(submission, producer, once, durability)
 
     async def _submit(
-        self, submission: Submission, producer: Producer, once: IdempotentRequest | None
+        self,
+        submission: Submission,
+        producer: Producer,
+        once: IdempotentRequest | None,
+        durability: Durability | None,
     ) -> Response | Refusal:
         events = [(i, item) for i, item in enumerate(submission.items) if isinstance(item, Event)]
         if isinstance(quota := await self._take(producer, len(submission.items) - 1), Refusal):
@@ -101,8 +108,8 @@ class Events:
             # Nothing can have an effect, so the key is not used up and may come again with a better body.
             return _response(self._answer(submission, ()))
         if once is not None:
-            return await self._submit_once(submission, events, producer, once)
-        outcomes = await self._ingest.accept([event for _, event in events], producer.name)
+            return await self._submit_once(submission, events, producer, once, durability)
+        outcomes = await self._ingest.accept([event for _, event in events], producer.name, durability)
         return _response(self._answer(submission, outcomes))
 
     async def _submit_once(
@@ -111,6 +118,7 @@ class Events:
         events: Sequence[tuple[int, Event]],
         producer: Producer,
         once: IdempotentRequest,
+        durability: Durability | None,
     ) -> Response | Refusal:
         try:
             begun = await self._ingest.begin(once)
@@ -128,10 +136,11 @@ class Events:
                 pass
             case _:
                 assert_never(begun)
-        outcomes = await self._ingest.accept_once(once, events, producer.name)
-        if any(isinstance(outcome, BusError) for outcome in outcomes):
+        outcomes = await self._ingest.accept_once(once, events, producer.name, durability)
+        if failed := [outcome for outcome in outcomes if isinstance(outcome, BusError)]:
             self._complain(outcomes)
-            return unavailable(AWAY)  # a repeat finishes what this began
+            stored = all(isinstance(error, Unconfirmed) for error in failed)
+            return unavailable(UNCONFIRMED if stored else AWAY)  # a repeat finishes what this began
         made = self._answer(submission, outcomes)
         with suppress(BusError):  # the events are in; a repeat finds their markers and answers the same
             await self._ingest.finish(once, made.pack())
@@ -158,6 +167,17 @@ class Events:
         """An outage shows in the metrics and in readiness; what waiting does not cure is worth a line of its own."""
         for code in {error_name(o) for o in outcomes if isinstance(o, Refused) and not o.passing}:
             log.error("Redis refuses to take events", extra={"code": code})
+
+
+def _head(request: Request) -> tuple[Form, str | None, Durability | None] | Refusal:
+    """What a request says before its body: the body's form, its Idempotency-Key, and when it counts as accepted."""
+    form, key = form_of(request.headers), key_of(request.headers)
+    durability = durability_of(request.query_params)
+    if isinstance(form, Refusal):
+        return form
+    if isinstance(key, Refusal):
+        return key
+    return durability if isinstance(durability, Refusal) else (form, key, durability)
 
 
 def _response(made: Answer, headers: Mapping[str, str] = MappingProxyType({})) -> Response:

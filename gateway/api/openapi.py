@@ -24,7 +24,8 @@ from gateway.api import (
 from gateway.api.idempotency import HEADER, MAX_KEY
 from gateway.api.problem import Kind
 from gateway.api.schemas import Json, ref
-from gateway.api.submission import MAX_BATCH, NATIVE
+from gateway.api.submission import DURABILITY, MAX_BATCH, NATIVE
+from gateway.ingest import Durability
 from gateway.settings import GatewaySettings
 from gateway.tickets import TTL as TICKET_TTL
 
@@ -49,14 +50,20 @@ def _post_events(settings: GatewaySettings) -> Json:
         "operationId": "acceptEvents",
         "summary": "Accept events",
         "security": [{"bearer": []}, {"apiKey": []}],
-        "parameters": [{"name": HEADER, "in": "header", "schema": header}],
+        "parameters": [
+            {"name": HEADER, "in": "header", "schema": header},
+            {"name": DURABILITY, "in": "query", "schema": {"type": "string", "enum": [d.value for d in Durability]}},
+        ],
         "requestBody": {
             "required": True,
             "description": f"At most {settings.body_bytes} bytes. CloudEvents in binary mode are taken too.",
             "content": bodies,
         },
         "responses": {
-            "202": {"description": "Accepted: Redis has it.", "content": described.content(taken)},
+            "202": {
+                "description": "Accepted: Redis has it; so do replicas, if asked for.",
+                "content": described.content(taken),
+            },
             "207": {"description": "Some accepted, some not.", "content": described.content(ref("Results"))},
             **described.problems(
                 Kind.BAD_REQUEST,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 
 from bus.codec import decode_json
 from bus.event import Event, Invalid
@@ -25,7 +25,9 @@ from gateway.api.cloudevents import (
     named_as_sent,
 )
 from gateway.api.problem import Kind, Refusal, bad_request
+from gateway.ingest import Durability
 
+DURABILITY: Final = "durability"
 NATIVE: Final = "application/json"
 MAX_BATCH: Final = 1_000
 """Most events in one request."""
@@ -53,6 +55,17 @@ class Submission:
 
 Read = Callable[[object, int], Event | Invalid]
 """The validator: decoded JSON and the event's index in the request to an event."""
+
+
+def durability_of(query: QueryParams) -> Durability | Refusal | None:
+    """What a request asks for (`?durability=replicated`); None when it leaves that to the settings."""
+    asked = query.getlist(DURABILITY)
+    if not asked:
+        return None
+    names = [each.value for each in Durability]
+    if len(asked) > 1 or asked[0] not in names:
+        return bad_request(f"{DURABILITY} may be given once, as {' or '.join(names)}")
+    return Durability(asked[0])
 
 
 def form_of(headers: Headers) -> Form | Refusal:
