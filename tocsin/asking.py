@@ -32,7 +32,7 @@ def ask(url: str, api_key: str, method: str, path: str, body: dict[str, Any] | N
         raise Trouble(f"no gateway answers at {url} ({error}); is `tocsin dev` running?", UNAVAILABLE) from error
     finally:
         connection.close()
-    if status not in (200, 202):
+    if status not in (200, 202, 204):
         raise _refused(url, status, answer)
     return answer
 

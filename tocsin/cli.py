@@ -165,6 +165,32 @@ def _dead(context: Context) -> int:
     return asyncio.run(run(context.arguments, context.settings, url, context.show))
 
 
+def _operated(context: Context) -> tuple[str, str]:
+    """Where the gateway is, and the key to it."""
+    from tocsin.looking import gateway_url
+
+    a = context.arguments
+    return a.url or gateway_url(context.settings, context.folder), a.key or context.settings.api_key
+
+
+def _revoke(context: Context) -> int:
+    from tocsin.operating import revoke
+
+    return revoke(context.arguments, *_operated(context), SystemClock(), context.show)
+
+
+def _disconnect(context: Context) -> int:
+    from tocsin.operating import disconnect
+
+    return disconnect(context.arguments, *_operated(context), context.show)
+
+
+def _namespaces(context: Context) -> int:
+    from tocsin.operating import namespaces
+
+    return namespaces(context.arguments, *_operated(context), context.show)
+
+
 def _keys(context: Context) -> int:
     from tocsin.newkeys import NewKeys
 
@@ -290,6 +316,7 @@ def _add_tools(add: Add) -> None:
     token.add_argument("--ttl", default="1h", help="how long it is good: 90s, 15m, 1h, 7d (default 1h)")
     token.add_argument("--topics", action="append", default=[], metavar="A,B", help="topics that it opens; repeatable")
 
+    _add_operating(add)
     _add_dead(add("dead", _dead, "look at buried events, drop them, or send them again"))
     _add_template(add("template", _template, "list templates, see what one makes of an event, or try them all"))
     add("keys", _keys, "print new keys for a settings file: directory, index, Web Push")
@@ -299,6 +326,24 @@ def _add_tools(add: Add) -> None:
     add("settings", _settings, "show the settings of every role, secrets masked")
     add("redis-cli", _redis_cli, "open redis-cli on the Redis in use; whatever follows is handed to it")
     add("version", _version, "print the version")
+
+
+def _add_operating(add: Add) -> None:
+    revoke = add("revoke", _revoke, "revoke a token, or all that a user has; with neither, list what is revoked")
+    revoke.add_argument("user", nargs="?", help="whose tokens, all that were made until now")
+    revoke.add_argument("--jti", help="the one token with this id")
+    revoke.add_argument("--issued-before", metavar="WHEN", help="only those made before: 2h, 7d, 2026-11-23T08:00:00Z")
+    disconnect = add("disconnect", _disconnect, "end all connections that a user has now")
+    disconnect.add_argument("user")
+    disconnect.add_argument("--reconnect", action="store_true", help="they are to come back at once")
+    disconnect.add_argument("--code", type=_number(3_000, 4_999), help="of the close (default 3503, or 3011)")
+    namespaces = add("namespaces", _namespaces, "show the rules of topics, or change them while everything runs")
+    namespaces.add_argument("action", choices=("ls", "show", "set", "reset"))
+    namespaces.add_argument("name", nargs="?", help="the part of a topic before the colon; * for all not named")
+    namespaces.add_argument("rules", nargs="*", metavar="RULE=VALUE", help="of set: all that differ from *")
+    for one in (revoke, disconnect, namespaces):
+        one.add_argument("--url", help="the gateway (TOCSIN_URL; default: the `tocsin dev` of this folder)")
+        one.add_argument("--key", help="API key of scope admin (TOCSIN_API_KEY; default dev-key)")
 
 
 def _add_dead(dead: argparse.ArgumentParser) -> None:
