@@ -94,21 +94,16 @@ class RedisSite(ABC):
 
     @property
     def url(self) -> str:
-        """What `redis_url` is set to; with accounts it names none, and so opens nothing."""
-        return self.url_of(None)
-
-    @property
-    def admin_url(self) -> str:
-        """As `url`, with every right."""
+        """What `redis_url` is set to, with every right: for tests. Roles have accounts."""
         return self.url_of(self._admin if self.plan.accounts else None)
 
     @abstractmethod
     def url_of(self, account: Account | None) -> str:
-        """What `redis_url` is set to for an account."""
+        """What `redis_url` is set to for an account, or for nobody."""
 
     def client(self, **options: Any) -> Redis:
         """A redis-py client with every right (`RedisCluster` for a cluster)."""
-        return redis_clients.client(self.admin_url, **options)
+        return redis_clients.client(self.url, **options)
 
     @property
     def _admin(self) -> Account:

@@ -18,8 +18,9 @@ from typing import Any
 
 from bus.clock import SystemClock
 from gateway.mint import mint
-from tests.servers import CHOSEN, Plan, RedisSite, start
+from tests.servers import CHOSEN, Account, Plan, RedisSite, start
 from tests.tocsin_system import clean_environ, command
+from tocsin import acl
 from tocsin.embedded import free_port
 from tocsin.toml import to_toml
 
@@ -129,12 +130,20 @@ class System:
     """A Redis (of one server or more), gateways and fan-out workers."""
 
     redis: RedisSite
+    settings: Mapping[str, str]
+    """What every role is told, by its environment."""
+    accounts: Mapping[str, Account]
+    """The Redis user of each role."""
     gateways: list[Gateway] = field(default_factory=list)
     workers: list[Role] = field(default_factory=list)
 
     @property
     def roles(self) -> Sequence[Role]:
         return (*self.gateways, *self.workers)
+
+    def environ(self, role: str) -> dict[str, str]:
+        """What a process of a role is told: `gateway`, `fanout`, `deliver`, `cli`."""
+        return {**self.settings, "TOCSIN_REDIS_URL": self.redis.url_of(self.accounts[role])}
 
     def logged(self) -> str:
         """All that the roles logged."""
@@ -146,9 +155,15 @@ class System:
 
     def tocsin(self, *argv: str) -> str:
         """What a command prints."""
-        environ = clean_environ(self.workers[0].environ)
+        environ = clean_environ(self.environ("cli"))
         ran = subprocess.run(command(*argv), capture_output=True, text=True, timeout=60, check=True, env=environ)
         return ran.stdout
+
+
+def accounts_for(prefix: str) -> dict[str, Account]:
+    """The Redis users of an installation, as `tocsin acl` makes them."""
+    users = acl.users_of(prefix)
+    return {user.role: Account(user.name, user.password, user.rules, user.sentinel_rules) for user in users}
 
 
 @contextmanager
@@ -160,28 +175,33 @@ def system(
     site: str = CHOSEN,
     redis: Mapping[str, str] | None = None,
     dead_after: float = 1.0,
+    tls: Path | None = None,
     namespaces: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[System]:
     """A system that is ready when the block begins. `settings` go to every role.
 
-    `site` is the form of its Redis (default: the one of this run), `redis` are settings of its servers; one that
-    is silent for `dead_after` seconds is replaced. At the end every process is ended, and none may have failed in a way
-    that it did not expect.
+    `site` is the form of its Redis (default: the one of this run), `redis` are settings of its servers; one that is
+    silent for `dead_after` seconds is replaced; `tls` is the certificate with which they speak TLS. Each role has the
+    Redis user that `tocsin acl` makes for it, and the default user may do nothing.
+
+    At the end every process is ended, and none may have failed in a way that it did not expect.
     """
     config = folder / "tocsin.toml"
+    accounts = accounts_for(str(settings.get("prefix", "tocsin")))
     keys = {"shop": {"sha256": sha256(KEY.encode()).hexdigest(), "scopes": ["events"]}}
     config.write_text(to_toml({"namespaces": {"room": OPEN, **(namespaces or {})}, "gateway": {"api_keys": keys}}))
     with ExitStack() as stack:
-        server = stack.enter_context(start(site, folder / "redis", Plan(options=redis or {}, dead_after=dead_after)))
+        plan = Plan(options=redis or {}, dead_after=dead_after, accounts=[*accounts.values()], tls=tls)
+        server = stack.enter_context(start(site, folder / "redis", plan))
         environ = {f"TOCSIN_{name.upper()}": str(value) for name, value in settings.items()}
-        environ |= {"TOCSIN_CONFIG": str(config), "TOCSIN_REDIS_URL": server.url, "TOCSIN_TOKEN_SECRET": SECRET}
-        made = System(server)
+        environ |= {"TOCSIN_CONFIG": str(config), "TOCSIN_TOKEN_SECRET": SECRET}
+        made = System(server, environ, accounts)
         for number in range(workers):
-            made.workers.append(Role("fanout", environ, folder / f"fanout{number}.log"))
+            made.workers.append(Role("fanout", made.environ("fanout"), folder / f"fanout{number}.log"))
         for number in range(gateways):
             port = free_port()
-            own = environ | {"TOCSIN_PORT": str(port)}
+            own = made.environ("gateway") | {"TOCSIN_PORT": str(port)}
             made.gateways.append(Gateway("gateway", own, folder / f"gateway{number}.log", port=port))
         for role in made.roles:
             stack.callback(role.kill)

@@ -134,7 +134,7 @@ def test_accounts_are_all_that_opens_it(tmp_path: Path, site_kind: str) -> None:
             assert redis.get("a") == b"1"
             with pytest.raises(NoPermissionError):
                 redis.set("a", "2")
-        with pytest.raises((RedisError, RedisClusterException)), client(made.url) as redis:
+        with pytest.raises((RedisError, RedisClusterException)), client(made.url_of(None)) as redis:
             redis.get("a")
 
 

@@ -198,6 +198,17 @@ def _keys(context: Context) -> int:
     return context.show(keys.as_dict(), keys.as_toml())
 
 
+def _acl(context: Context) -> int:
+    from tocsin import acl
+
+    a = context.arguments
+    users = acl.users_of(a.prefix or context.settings.prefix)
+    lines = [user.command(sentinel=a.sentinel) if a.setuser else user.line(sentinel=a.sentinel) for user in users]
+    if not context.arguments.json:
+        print("\n".join(acl.told(users)), file=sys.stderr)
+    return context.show(acl.as_rows(users), lines)
+
+
 def _rekey(context: Context) -> int:
     from tocsin.looking import system_settings
     from tocsin.rekey import run, to_stderr
@@ -320,6 +331,10 @@ def _add_tools(add: Add) -> None:
     _add_dead(add("dead", _dead, "look at buried events, drop them, or send them again"))
     _add_template(add("template", _template, "list templates, see what one makes of an event, or try them all"))
     add("keys", _keys, "print new keys for a settings file: directory, index, Web Push")
+    acl = add("acl", _acl, "print Redis users for the roles, each with a new password and the least rights")
+    acl.add_argument("--prefix", help="of the installation (default: the setting)")
+    acl.add_argument("--setuser", action="store_true", help="as commands for redis-cli, not as lines for redis.conf")
+    acl.add_argument("--sentinel", action="store_true", help="for the sentinels, which know users of their own")
     add("rekey", _rekey, "encrypt contacts and push targets anew, with the first of directory_keys")
     partitions = add("partitions", _partitions, "list the partitions' streams, to XADD by hand")
     partitions.add_argument("name", nargs="*", help="users, topics or ordering keys: only their partitions")

@@ -64,7 +64,7 @@ def free_ports(count: int) -> int:
 @contextmanager
 def many(made: System, folder: Path) -> Iterator[Many]:
     port, first = free_port(), free_ports(WORKERS)
-    environ = made.workers[0].environ | {"TOCSIN_PORT": str(port), "TOCSIN_METRICS_PORT": str(first)}
+    environ = made.environ("gateway") | {"TOCSIN_PORT": str(port), "TOCSIN_METRICS_PORT": str(first)}
     doors = [Gateway("gateway", environ, folder / "many.log", port=first + n) for n in range(WORKERS)]
     gateway = Many("gateway", environ, folder / "many.log", port=port, doors=doors)
     try:
