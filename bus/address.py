@@ -153,7 +153,7 @@ def _options(query: str, scheme: str) -> dict[str, str]:
             continue
         if name in TLS_OPTIONS:
             raise _Fault(f"has {name}, which is for TLS; write rediss instead of redis at its beginning")
-        if re.fullmatch("[a-z_]{1,30}", name):
+        if re.fullmatch("[a-z_]{1,30}", name) and "@" not in query:  # else it may be the end of a password
             raise _Fault(f"has an option {name} that {scheme}:// does not know; it knows {', '.join(known)}")
         raise _Fault(f"has an option that {scheme}:// does not know; it knows {', '.join(known)}; {_ENCODED}")
     return options
