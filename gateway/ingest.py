@@ -21,13 +21,14 @@ import orjson
 
 from bus.clock import Clock
 from bus.codec import CHARGED, encode_entry
-from bus.errors import BusDown, BusError
+from bus.errors import BusDown, BusError, Overloaded
 from bus.event import MAX_EVENT_BYTES, Event, Invalid, parse
 from bus.keys import Keys
 from bus.pipe import Arg, OnReply, Pipe, Reply
 from bus.scripts import load
 from bus.settings import BadSetting
 from gateway.durable import Durable
+from gateway.pressure import Pressure
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,8 @@ class Ingest:
         self._lease = lease
         self._remembered = remembered
         self.stats = IngestStats()
+        self.pressure = Pressure()
+        """Whether more may be taken in; whoever composes the node keeps it up to date."""
 
     def read(self, raw: object, *, producer: str, default_id: str) -> Event | Invalid:
         """Decoded JSON to an event of that producer, or every fault of it."""
@@ -155,9 +158,16 @@ class Ingest:
         if isinstance(entry, TooLarge):
             asyncio.get_running_loop().call_soon(on_accepted, entry)
             return
+        if self.pressure.refuses(partition):
+            asyncio.get_running_loop().call_soon(on_accepted, self._refused())
+            return
         events = self._keys.events(partition)
         command: tuple[Arg, ...] = ("XADD", events, "*", *entry)
         self._send(events, command, self._counted(event.id, producer, partition, on_accepted), durability)
+
+    def _refused(self) -> Overloaded:
+        self.stats.failed["overload"] += 1
+        return Overloaded("more waits than can be taken in")
 
     def _send(self, key: str, command: tuple[Arg, ...], on_reply: OnReply, durability: Durability | None) -> None:
         if (durability or self.durability) is Durability.STORED:
@@ -239,6 +249,9 @@ class Ingest:
         entry = _entry(event, producer)
         if isinstance(entry, TooLarge):
             asyncio.get_running_loop().call_soon(on_accepted, entry)
+            return
+        if self.pressure.refuses(partition):
+            asyncio.get_running_loop().call_soon(on_accepted, self._refused())
             return
         keys = [self._keys.events(partition), self._keys.accepted(partition, marker)]
         counted = self._counted(event.id, producer, partition, on_accepted)

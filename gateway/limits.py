@@ -26,6 +26,30 @@ class Rate:
         return debt if debt - now <= self.window + ROUNDING else None
 
 
+class Room:
+    """How much is under way: at most so many things, of at most so many bytes together."""
+
+    __slots__ = ("_bytes", "_things", "bytes", "things")
+
+    def __init__(self, things: int, bytes: int) -> None:
+        self._things, self._bytes = things, bytes
+        self.things = self.bytes = 0
+        """Under way now."""
+
+    def take(self, size: int) -> bool:
+        """One more of so many bytes, if there is room; one alone always has."""
+        if self.things and (self.things >= self._things or self.bytes + size > self._bytes):
+            return False
+        self.things += 1
+        self.bytes += size
+        return True
+
+    def release(self, size: int) -> None:
+        """It has ended."""
+        self.things -= 1
+        self.bytes -= size
+
+
 class Tally:
     """How many each key has now, at most `limit`; 0 is no limit, and then nothing is counted."""
 

@@ -99,7 +99,14 @@ async def _begin(node: Node, spawn: Spawn) -> None:
     """Start the node's loops, and be alive for the others before the first client comes."""
     spawn(node.pipe.run())
     await _alive(node)
-    loops = (node.feed.run(), node.heartbeat.run(), node.pulse.run(), node.control.run(), node.service.watch.run())
+    loops = (
+        node.feed.run(),
+        node.heartbeat.run(),
+        node.pulse.run(),
+        node.control.run(),
+        node.barometer.run(),
+        node.service.watch.run(),
+    )
     for loop in (*loops, watch_loop(node.stats)):
         spawn(loop)
     if node.verifier.published is not None:

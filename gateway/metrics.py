@@ -21,6 +21,8 @@ GAUGES: Final = frozenset(
         "stalled",
         "topics",
         "loop_blocked_seconds_max",
+        "full",
+        "crowded_partitions",
         "health",
         "proof_seconds",
         "stream_lag",

@@ -16,6 +16,7 @@ from bus.namespaces import Namespaces
 from bus.people.erase import Eraser
 from bus.pipe import OnReply, Pipe
 from bus.stored_rules import StoredRules
+from gateway.barometer import Barometer
 from gateway.calls import Calls, Spawn
 from gateway.control import Control
 from gateway.durable import Durable
@@ -31,6 +32,7 @@ from gateway.names import Names
 from gateway.origins import Origins
 from gateway.people import People
 from gateway.presence import Presence
+from gateway.pressure import Pressure
 from gateway.procedures import Procedures
 from gateway.pulse import Pulse
 from gateway.receipts import Receipts
@@ -65,6 +67,7 @@ class Node:
     forgetting: Forgetting
     feed: Feed
     heartbeat: Heartbeat
+    barometer: Barometer
     pulse: Pulse
     control: Control
     stats: Stats
@@ -104,6 +107,7 @@ def build(
         None if behind is None else Durable(behind, replicas=settings.replicas, timeout=settings.replication_timeout)
     )
     ingest = Ingest(pipe, keys, clock, durable=durable, durability=durability_in(settings.durability))
+    ingest.pressure = Pressure(settings.refuse_memory, settings.refuse_backlog)
     procedures = Procedures()
     inbox = Inbox(pipe, keys, clock, names, relay, receipts, size=settings.inbox_size, ttl=settings.inbox_ttl)
     procedures.add(inbox.procedures())
@@ -173,6 +177,7 @@ def build(
         forgetting=forgetting,
         feed=feed,
         heartbeat=heartbeat,
+        barometer=Barometer(pipe, keys, ingest.pressure, stats),
         pulse=pulse,
         control=control,
         stats=stats,

@@ -16,7 +16,7 @@ import orjson
 
 from bus.clock import Clock
 from bus.cursor import Cursor
-from bus.errors import BusError
+from bus.errors import BusError, Overloaded
 from bus.event import MESSAGE, Event
 from bus.keys import INBOX, Keys, inbox_of
 from bus.namespaces import Namespace, Namespaces
@@ -438,6 +438,8 @@ class Service:
                     later(Done())
                 case TooLarge():
                     later(Failed(Error.LIMIT_EXCEEDED))
+                case Overloaded():
+                    later(Failed(Error.TOO_MANY_REQUESTS))
                 case _:
                     later(Failed(Error.INTERNAL))
 

@@ -90,6 +90,14 @@ class GatewaySettings(PeopleSettings):
     """Per connection, averaged over two seconds."""
     max_unauthenticated: int = 20_000
     """Connections of a node that have not connected yet; one more is refused."""
+    refuse_memory: float = 0.9
+    """Share of a Redis master's maxmemory above which events are refused (503) until there is room again."""
+    refuse_backlog: int = 100_000
+    """Entries of one partition that may wait for a worker before events for it are refused (503)."""
+    posts: int = 1_000
+    """Requests with events under way at once in this process; one more is refused (503)."""
+    post_bytes: int = 67_108_864
+    """Bytes of their bodies together."""
     drain_seconds: float = 10.0
     """Over how long connections are closed on SIGTERM."""
 

@@ -54,6 +54,10 @@ class Stats:
     """Gauge: age of the newest proof that messages of this node's own go through Redis and come back."""
     stream_lag: int = 0
     """Gauge: entries of the node's own stream that it had not read at the last probe."""
+    full: int = 0
+    """Gauge: 1 while events are refused because a Redis master has too little memory left."""
+    crowded_partitions: int = 0
+    """Gauge: partitions whose events are refused because too much waits there."""
     recovered: int = 0
     unrecovered: int = 0
     bus_failures: int = 0

@@ -11,9 +11,9 @@ from typing import Any, assert_never
 
 import orjson
 
-from bus.errors import BusError, Unconfirmed
+from bus.errors import BusError, Overloaded, Unconfirmed
 from bus.event import MAX_EVENT_BYTES, Event
-from gateway.api.problem import MEDIA_TYPE, Kind, Refusal, unavailable
+from gateway.api.problem import MEDIA_TYPE, RETRY_AFTER_OVERLOAD, Kind, Refusal, unavailable
 from gateway.api.submission import Submission
 from gateway.ingest import Accepted, Position, TooLarge
 
@@ -22,6 +22,7 @@ AWAY = (
     "Redis did not confirm it. Repeat the request; with an Idempotency-Key, or with ids of your own, nothing doubles."
 )
 
+CROWDED = "more waits than can be taken in now; come back"
 UNCONFIRMED = (
     "It is stored, but not confirmed by enough replicas, so that a failover may lose it. "
     "It may be sent again under the same id, or with the same Idempotency-Key: nothing doubles."
@@ -84,6 +85,8 @@ def _result(event: Event, outcome: Accepted) -> Result:
             return Refusal(Kind.TOO_LARGE, f"an event may have at most {MAX_EVENT_BYTES} bytes as JSON")
         case Unconfirmed():
             return unavailable(UNCONFIRMED)
+        case Overloaded():
+            return unavailable(CROWDED, RETRY_AFTER_OVERLOAD)
         case BusError():
             return unavailable(AWAY)
         case _:

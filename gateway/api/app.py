@@ -44,6 +44,7 @@ from gateway.api.users import Users
 from gateway.control import Control
 from gateway.forgetting import Forgetting
 from gateway.ingest import Ingest
+from gateway.limits import Room
 from gateway.metrics import ApiStats
 from gateway.origins import Origins
 from gateway.people import People
@@ -89,6 +90,7 @@ def routes(parts: ApiParts) -> list[BaseRoute]:
         SharedQuotas(allowances, parts.clock, least=MAX_BATCH),
         parts.api_stats,
         body_limit=settings.body_bytes,
+        room=Room(settings.posts, settings.post_bytes),
     )
     tickets = Tickets(parts.pipe, parts.keys, parts.authenticate, Origins(settings.allowed_origins))
     ops = Ops(parts.probe, parts.stats, parts.ingest.stats, parts.api_stats)

@@ -34,6 +34,13 @@ async def read_body(request: Request, limit: int, seconds: float | None = None) 
     return bytes(body)
 
 
+def announced(request: Request, limit: int) -> int:
+    """How many bytes a body may come to have: what it announces, at most `limit`, which is also for one that does not
+    say."""
+    length = request.headers.get("content-length", "")
+    return min(limit, int(length)) if length.isdigit() and len(length) <= 18 else limit
+
+
 def read_object(body: bytes) -> dict[str, Any] | Refusal:
     """A body as a JSON object. It nests no deeper than what comes over a connection, for what goes through it may
     recurse."""

@@ -19,14 +19,15 @@ from bus.allowance import Limit
 from bus.errors import BusError, Refused, Unconfirmed
 from bus.event import Event, Invalid, Problem
 from bus.producers import Producers
-from gateway.api.answer import AWAY, UNCONFIRMED, Answer, answer, results
-from gateway.api.body import read_body
+from gateway.api.answer import AWAY, CROWDED, UNCONFIRMED, Answer, answer, results
+from gateway.api.body import announced, read_body
 from gateway.api.idempotency import REPLAY, fingerprint, key_of
 from gateway.api.keys import ApiKeys, Producer, Scope
-from gateway.api.problem import RETRY_AFTER_OUTAGE, Kind, Refusal, unavailable
+from gateway.api.problem import RETRY_AFTER_OUTAGE, RETRY_AFTER_OVERLOAD, Kind, Refusal, unavailable
 from gateway.api.quota import SharedQuotas
 from gateway.api.submission import Form, Submission, durability_of, form_of, read_submission
 from gateway.ingest import Accepted, Answered, Busy, Durability, IdempotentRequest, Ingest, New, OtherBody, error_name
+from gateway.limits import Room
 from gateway.metrics import ApiStats
 
 PATH: Final = "/v1/events"
@@ -47,18 +48,30 @@ class Events:
         stats: ApiStats,
         *,
         body_limit: int,
+        room: Room,
     ) -> None:
         self._ingest = ingest
         self._keys, self._producers = keys, producers
         self._quotas = quotas
         self._stats = stats
-        self._body_limit = body_limit
+        self._body_limit, self._room = body_limit, room
 
     async def post(self, request: Request) -> Response:
         """Accept events."""
         producer = self._keys.identify(request.headers, Scope.EVENTS)
         if isinstance(producer, Refusal):
             return self._refuse(producer)
+        if self._ingest.pressure.full:
+            return self._refuse(unavailable(CROWDED, RETRY_AFTER_OVERLOAD))
+        size = announced(request, self._body_limit)
+        if not self._room.take(size):
+            return self._refuse(unavailable(CROWDED))
+        try:
+            return await self._post(request, producer)
+        finally:
+            self._room.release(size)
+
+    async def _post(self, request: Request, producer: Producer) -> Response:
         quota = await self._take(producer, 1)
         if isinstance(quota, Refusal):
             return self._refuse(quota)

@@ -20,6 +20,9 @@ TYPE_PREFIX: Final = "urn:problem-type:tocsin:"
 RETRY_AFTER_OUTAGE: Final = 1
 """Seconds after which to come back when Redis is away."""
 
+RETRY_AFTER_OVERLOAD: Final = 5
+"""The same when more waits than can be taken in."""
+
 
 @dataclass(frozen=True, slots=True)
 class KindInfo:

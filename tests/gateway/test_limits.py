@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits import Rate, Tally
+from gateway.limits import Rate, Room, Tally
 
 
 def test_a_burst_uses_up_the_window_and_time_gives_it_back() -> None:
@@ -67,3 +67,17 @@ def test_no_limit_counts_nothing() -> None:
     assert tally.has_room("a")
     assert len(tally) == 0
     tally.release("a")
+
+
+def test_room_is_for_so_many_of_so_many_bytes() -> None:
+    room = Room(2, 100)
+    assert room.take(500)
+    assert not room.take(1)
+    room.release(500)
+    assert room.take(60)
+    assert not room.take(60)
+    assert room.take(40)
+    assert not room.take(0)
+    room.release(60)
+    assert room.take(10)
+    assert (room.things, room.bytes) == (2, 50)
