@@ -393,9 +393,10 @@ class Cluster(RedisSite):
         """Share out the slots and introduce everybody to everybody, so that nobody waits for gossip."""
         share = -(-SLOTS // 3)
         for number, node in enumerate(self.nodes):
-            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)  # taken only from one who knows nobody yet
             if number < 3:
                 node.ask("CLUSTER", "ADDSLOTS", *range(SLOTS)[number * share : (number + 1) * share])
+        for number, node in enumerate(self.nodes):
             for other in self.nodes[number + 1 :]:
                 node.ask("CLUSTER", "MEET", "127.0.0.1", other.port)
         for master, replica in zip(self.nodes[:3], self.nodes[3:], strict=True):

