@@ -6,7 +6,7 @@ RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # What it depends on changes seldom, and is a layer of its own.
 COPY pyproject.toml README.md ./
-RUN mkdir -p bus/people bus/scripts gateway/api gateway/wire fanout/channels fanout/deliver fanout/ladder tocsin \
+RUN mkdir -p bus/people bus/pipe bus/scripts gateway/api gateway/wire fanout/channels fanout/deliver fanout/ladder tocsin \
     && pip install . && pip uninstall --yes tocsin
 COPY bus bus
 COPY gateway gateway
