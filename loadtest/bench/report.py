@@ -134,7 +134,7 @@ def _together() -> list[Figure]:
             "takeover_join_s", "worker joins: until leases are where they belong", "s", Target(at_most=5, worst=True)
         ),
         Figure("takeover_stop_s", "worker told to stop: the same", "s", Target(at_most=5, worst=True)),
-        Figure("stalled_without_99_ms", "broadcast of 4 kB, all read: 99th percentile", "ms"),
+        Figure("stalled_without_99_ms", "broadcast of 8 kB, all read: 99th percentile", "ms"),
         Figure("stalled_99_ms", "the same, a tenth of the clients stalled", "ms"),
         Figure("stalled_ratio", "the same: against all reading", "×", Target(at_most=1.5)),
         Figure("stalled_memory_ratio", "the same: memory against the outboxes' limits", "×", Target(at_most=1)),

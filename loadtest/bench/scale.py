@@ -24,10 +24,10 @@ class Size:
     """How much of it."""
 
     processes: tuple[int, ...] = (1, 2, 4)
-    connections: int = 8_000
+    connections: int = 6_000
     window: int = 500
     """Connections in the making at any moment."""
-    rounds: int = 40
+    rounds: int = 20
 
 
 SMALL = Size(processes=(1, 2), connections=400, rounds=5)

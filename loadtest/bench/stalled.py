@@ -31,17 +31,17 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 class Size:
     """How much of it."""
 
-    healthy: int = 450
-    stalled: int = 50
-    rate: int = 40
+    healthy: int = 270
+    stalled: int = 30
+    rate: int = 20
     """Events per second to everybody."""
-    bytes: int = 4_000
+    bytes: int = 8_000
     """Of each."""
     seconds: float = 10.0
     """More of it than the kernel's buffers and an outbox take."""
 
 
-SMALL = Size(healthy=45, stalled=5, seconds=3.0)
+SMALL = Size(healthy=45, stalled=5, seconds=4.0)
 
 
 def stalled(client: Sequence[str], server: Server, size: Size) -> Readings:
