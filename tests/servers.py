@@ -22,6 +22,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from tests import redis_clients
 from tests.redis_node import Guard, Node, free_ports, start_all
+from tocsin.acl import NOBODY
 from tocsin.embedded import OPTIONS, find_server
 
 KINDS = ("one", "sentinel", "cluster")
@@ -243,7 +244,7 @@ class RedisSite(ABC):
         sentinel = node.made_as == "sentinel"
         lines += self._sentinel_config(node) if sentinel else self._data_config(node)
         if self.plan.accounts:
-            lines += ["user default off resetpass -@all resetkeys resetchannels"]
+            lines.append(NOBODY)
             for account in (self._admin, *self.plan.accounts):
                 rules = account.sentinel if sentinel else account.rules
                 if rules:
