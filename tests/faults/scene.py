@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -27,6 +27,8 @@ QUIET: Final = 40.0
 """Seconds in which all that waits is done once nothing is broken any more."""
 LOOK: Final = 0.25
 """Seconds between two looks at the queues."""
+BESIDE: Final = 0.5
+"""Seconds of work before anything is broken, and after."""
 PRODUCERS: Final = 3
 ABSENT: Final = 0.25
 """Share of the users who never come, and are to be reached otherwise."""
@@ -59,7 +61,7 @@ class Size:
 
 
 @dataclass
-class _Stage:
+class Stage:
     """What a run consists of."""
 
     world: World
@@ -106,6 +108,11 @@ class _Stage:
         chance = Random(self.chance.random())
         return Witness(user, topics, self.world.ports, chance, ledger=self.ledger, now=self.now, name=name)
 
+    @property
+    def mischief(self) -> Mischief:
+        """What breaks things here and writes it down."""
+        return Mischief(self.world, self.ledger, self.now, self.devices)
+
     async def introduce(self) -> None:
         """Tell where everybody's webhook is."""
         for user in self.users:
@@ -123,7 +130,7 @@ class _Stage:
 
 
 @asynccontextmanager
-async def _stage(world: World, seed: int, size: Size, mode: str) -> AsyncIterator[_Stage]:
+async def _stage(world: World, seed: int, size: Size, mode: str) -> AsyncIterator[Stage]:
     ledger, clock, chance = Ledger(), SystemClock(), Random(seed)
     began = clock.monotonic()
 
@@ -135,10 +142,14 @@ async def _stage(world: World, seed: int, size: Size, mode: str) -> AsyncIterato
         httpx.AsyncClient(timeout=POST_LIMIT, trust_env=False, limits=limits) as http,
         hooks(ledger, now, Random(seed)) as provider,
     ):
-        made = _Stage(world, seed, size, http, provider, ledger, now, chance)
+        made = Stage(world, seed, size, http, provider, ledger, now, chance)
         made.cast(mode)
         await made.introduce()
         yield made
+
+
+Breaking = Callable[[Stage], Awaitable[None]]
+"""What befalls a system at work; returns when it is over."""
 
 
 async def play(
@@ -153,27 +164,42 @@ async def play(
     """A run under the nemesis of this seed. `only`: these kinds of faults; `told` is called with each fault."""
     hits = {kind: hit for kind, hit in targets(world).items() if only is None or kind in only}
     steps = schedule(seed, hits, size.seconds, size.faults)
+
+    async def nemesis(stage: Stage) -> None:
+        began = stage.now()
+        async with asyncio.TaskGroup() as doing:
+            for step in steps:
+                doing.create_task(_later(stage.mischief, step, began, stage.now, told))
+        await asyncio.sleep(max(0.0, began + size.seconds - stage.now()))
+
+    return replace(await under(world, seed, nemesis, size, mode=mode), steps=steps)
+
+
+async def under(
+    world: World,
+    seed: int,
+    breaking: Breaking,
+    size: Size = Size(),
+    *,
+    mode: str = STORED,
+) -> Scene:
+    """A run in which something is broken: begins before it, and ends when all is whole, quiet and written down."""
     async with _stage(world, seed, size, mode) as stage, gathered(stage.devices):
         books = await asyncio.to_thread(Books, world.site, world.keys)
-        mischief = Mischief(world, stage.ledger, stage.now, stage.devices)
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_watch(books, stage))
             for source in stage.sources:
                 group.create_task(source.run(stop))
-            await asyncio.sleep(0.3)
-            began = stage.now()
-            async with asyncio.TaskGroup() as doing:
-                for step in steps:
-                    doing.create_task(_later(mischief, step, began, stage.now, told))
-            await asyncio.sleep(max(0.0, began + size.seconds - stage.now()))
+            await asyncio.sleep(BESIDE)
+            await breaking(stage)
             await asyncio.to_thread(world.heal)
             stage.ledger.healed = stage.now()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(BESIDE)
             stop.set()
             watching.cancel()
         await _end(stage, books)
-    return Scene(stage.ledger, steps, stage.sources, stage.devices)
+    return Scene(stage.ledger, [], stage.sources, stage.devices)
 
 
 async def _later(
@@ -184,7 +210,7 @@ async def _later(
     await mischief.perform(step)
 
 
-async def _watch(books: Books, stage: _Stage) -> None:
+async def _watch(books: Books, stage: Stage) -> None:
     """Look at the queues again and again while Redis answers."""
     while True:
         with suppress(RedisError, OSError):
@@ -192,7 +218,7 @@ async def _watch(books: Books, stage: _Stage) -> None:
         await asyncio.sleep(LOOK)
 
 
-async def _end(stage: _Stage, books: Books) -> None:
+async def _end(stage: Stage, books: Books) -> None:
     ledger = stage.ledger
     try:
         async with asyncio.timeout(QUIET):
@@ -210,7 +236,7 @@ async def _end(stage: _Stage, books: Books) -> None:
     ledger.end = stage.now()
 
 
-async def _until_quiet(stage: _Stage, books: Books) -> None:
+async def _until_quiet(stage: Stage, books: Books) -> None:
     """Nothing waits, everybody is there and has all, and for a while nothing came."""
     before = -1
     while True:
@@ -221,7 +247,7 @@ async def _until_quiet(stage: _Stage, books: Books) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _behind(stage: _Stage, books: Books) -> list[str]:
+async def _behind(stage: Stage, books: Books) -> list[str]:
     """Devices that are away or lack something."""
     channels = [*(f"@{user}" for user in stage.users), *stage.topics]
     ends = await asyncio.to_thread(books.ends_of, channels)

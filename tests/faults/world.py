@@ -11,6 +11,7 @@ import base64
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,8 +23,8 @@ from bus.keys import Keys
 from tests import servers
 from tests.faults.chaos import Chaos, Link, chaos
 from tests.servers import Plan, RedisSite
-from tests.system import KEY, OPEN, SECRET, Gateway, Role
-from tests.tocsin_system import clean_environ, command
+from tests.system import KEY, OPEN, SECRET, Gateway, Role, accounts_for
+from tests.tocsin_system import clean_environ
 from tocsin.embedded import free_port
 from tocsin.toml import to_toml
 
@@ -47,18 +48,39 @@ ROLES: Mapping[str, Mapping[str, Any]] = {
     "deliver": {"worker_ttl": 1.0, "lease_ttl": 1.0, "allow_private_addresses": True},
 }
 """Settings under which what takes seconds by default takes less."""
+TOCSIN = ("tocsin",)
 
 
 @dataclass
 class Worker(Role):
-    """A role with arguments."""
+    """A role with arguments, which may be run by another program than `tocsin`."""
 
     argv: tuple[str, ...] = ()
+    program: tuple[str, ...] = TOCSIN
 
     def start(self) -> None:
-        with self.log.open("ab") as log:
-            argv, environ = command(self.name, *self.argv), clean_environ(self.environ)
-            self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=environ, start_new_session=True)
+        _start(self, self.program, self.argv)
+
+
+@dataclass
+class Front(Gateway):
+    """A gateway that may be run by another program."""
+
+    program: tuple[str, ...] = TOCSIN
+
+    def start(self) -> None:
+        _start(self, self.program, ())
+
+
+def _start(role: Role, program: tuple[str, ...], argv: tuple[str, ...]) -> None:
+    with role.log.open("ab") as log:
+        role._process = subprocess.Popen(
+            [sys.executable, "-m", *program, role.name, *argv],
+            stdout=log,
+            stderr=log,
+            env=clean_environ(role.environ),
+            start_new_session=True,
+        )
 
 
 @dataclass
@@ -112,20 +134,29 @@ def world(
     delivers: int = 2,
     redis: Mapping[str, str] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    program: tuple[str, ...] = TOCSIN,
+    server: str | None = None,
 ) -> Iterator[World]:
-    """A world that is ready when the block begins. `settings`: of a role, beside those of `ROLES`."""
+    """A world that is ready when the block begins. Every role has the Redis user that `tocsin acl` makes for it.
+
+    `settings`: of a role, beside those of `ROLES`; `program`: the module that runs the roles; `server`: that of Redis.
+    """
     given = {role: {**own, **(settings or {}).get(role, {})} for role, own in ROLES.items()}
     keys = {"shop": {"sha256": sha256(KEY.encode()).hexdigest(), "scopes": ["events", "admin"]}}
     table = {**QUICK, "namespaces": {"room": OPEN}, **given, "gateway": {**given["gateway"], "api_keys": keys}}
     config = folder / "tocsin.toml"
     config.write_text(to_toml(table))
-    plan = Plan({"appendfsync": "always", "slowlog-log-slower-than": "10000", **(redis or {})})
+    accounts = accounts_for("tocsin")
+    options = {"appendfsync": "always", "slowlog-log-slower-than": "10000", **(redis or {})}
+    plan = Plan(options, accounts=[*accounts.values()], program=server)
+    environ = {"TOCSIN_CONFIG": str(config), "TOCSIN_TOKEN_SECRET": SECRET}
     with ExitStack() as stack:
         site = stack.enter_context(servers.start(kind, folder / "redis", plan))
         made = World(site, stack.enter_context(chaos()), Keys("tocsin", PARTITIONS))
         for name, count in (("gateway", gateways), ("fanout", fanouts), ("deliver", delivers)):
             for number in range(count):
-                _add(made, name, number, folder, {"TOCSIN_CONFIG": str(config), "TOCSIN_TOKEN_SECRET": SECRET})
+                own = environ | {"TOCSIN_REDIS_URL": site.url_of(accounts[name])}
+                _add(made, name, number, folder, own, program)
         for role in made.roles.values():
             stack.callback(role.kill)
             role.start()
@@ -137,16 +168,17 @@ def world(
         assert made.faults() == []
 
 
-def _add(made: World, name: str, number: int, folder: Path, environ: Mapping[str, str]) -> None:
-    title = f"{name} {number}"
-    url = made.site.url
+def _add(
+    made: World, name: str, number: int, folder: Path, environ: Mapping[str, str], program: tuple[str, ...]
+) -> None:
+    title, own, log = f"{name} {number}", dict(environ), folder / f"{name}{number}.log"
     if made.site.kind == "one":
         link = made.wires[title] = made.net.link(made.site.port)
-        url = f"redis://127.0.0.1:{link.port}/0"
-    own, log = {**environ, "TOCSIN_REDIS_URL": url}, folder / f"{name}{number}.log"
+        own["TOCSIN_REDIS_URL"] = own["TOCSIN_REDIS_URL"].replace(f":{made.site.port}/", f":{link.port}/")
     if name == "gateway":
         port = free_port()
-        made.roles[title] = Gateway(name, own | {"TOCSIN_PORT": str(port)}, log, port=port)
+        made.roles[title] = Front(name, own | {"TOCSIN_PORT": str(port)}, log, port=port, program=program)
         made.doors[title] = made.net.link(port)
     else:
-        made.roles[title] = Worker(name, own, log, argv=("--channel", "webhook") if name == "deliver" else ())
+        argv = ("--channel", "webhook") if name == "deliver" else ()
+        made.roles[title] = Worker(name, own, log, argv=argv, program=program)
