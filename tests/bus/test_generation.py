@@ -14,7 +14,7 @@ from bus.cursor import NONE_BEFORE, Cursor, carried, read_survived
 from bus.errors import BusError, Refused
 from bus.generation import FIRST, Generation, Generations, forgot_together
 from bus.keys import Keys, inbox_of
-from bus.pipe import ALL_SLOTS, Pipe, Reply, Server
+from bus.pipe import ALL_SLOTS, Arg, Pipe, Reply, Server
 from tests.bus.test_scripts import Bench
 from tests.conftest import open_pipe
 from tocsin.embedded import EmbeddedRedis
@@ -258,8 +258,8 @@ async def test_the_pages_and_the_marks_of_an_inbox_name_the_new_epoch(bench: Ben
     await bench.publish("e1", [ALICE], epoch="base")
     await bench.publish("e2", [ALICE])
     await begin(bench, ALICE, "2gab")
-    names = (log, meta, keys.unread("alice"), keys.archived("alice"))
-    args = ("new", "+", "all", 10, bodies, 86_400, 300, 100_000)
+    names: tuple[str, ...] = (log, meta, keys.unread("alice"), keys.archived("alice"))
+    args: tuple[Arg, ...] = ("new", "+", "all", 10, bodies, 86_400, 300, 100_000)
     assert (await bench.pipe.script("inbox_list", names, args))[:3] == [b"base-2gab", 2, 2]
     await begin(bench, ALICE, "3gcd")
     args = ("read", "", bodies, keys.counts_prefix(p), "s1", "now", 600, 100, 100, 100, 1)
