@@ -87,6 +87,7 @@ class Process:
         self.kernel, self.name = kernel, name
         self.alive = True
         self.paused_until = 0.0
+        self._inside = False
         self.skew = 0.0
         """How far its wall clock is wrong."""
         self._coroutines: dict[int, Coroutine[Any, Any, None]] = {}
@@ -109,14 +110,19 @@ class Process:
         """Do something as this process: not at all once it has crashed, and later while it stands still."""
         if not self.alive:
             return
+        if self._inside:
+            work()
+            return
         if self.kernel.now < self.paused_until:
             self.kernel.at(self.paused_until - self.kernel.now, lambda: self.turn(work))
             return
         before = asyncio._get_running_loop()
         asyncio._set_running_loop(self)  # type: ignore[arg-type]
+        self._inside = True
         try:
             work()
         finally:
+            self._inside = False
             asyncio._set_running_loop(before)
 
     # As a clock ------------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from bus.errors import BusDown
 from tests.simulation.kernel import Ask, Kernel, Process
 from tests.simulation.store import Behind, Fenced, Store
 
-DELAY = (0.0003, 0.004)
-"""Least and most seconds of one way."""
+LEAST, VARIES = 0.0003, 0.004
+"""Seconds that one way takes, and by how much it varies."""
 SLOW = 0.02
 """Share of ways that take up to a second."""
 
@@ -88,5 +88,5 @@ class Link:
         self._process.turn(lambda: on_reply(answer))
 
     def _way(self) -> float:
-        chance = self._kernel.chance
-        return chance.uniform(0.0, 1.0) if chance.random() < SLOW else chance.uniform(*DELAY)
+        drawn = self._kernel.chance.random()
+        return drawn / SLOW if drawn < SLOW else LEAST + drawn * VARIES

@@ -26,11 +26,11 @@ from tests.simulation.ledger import POISON, Ledger
 from tests.simulation.link import Link
 from tests.simulation.store import Behind, Entry, Fenced, Store
 
-LEASE_TTL: Final = 4.0
-WORKER_TTL: Final = 4.0
-BEAT: Final = 1.4
+LEASE_TTL: Final = 5.0
+WORKER_TTL: Final = 5.0
+BEAT: Final = 2.0
 BATCH: Final = 5
-PATIENCE: Final = 5.0
+PATIENCE: Final = 8.0
 """Longest wait for a bell."""
 EVENTS: Final = "events"
 TIMERS: Final = "timers"

@@ -27,7 +27,7 @@ from tests.simulation.worker import Worker
 
 SOURCE: Final = "sim"
 PARTITIONS: Final = 4
-ACTIVE: Final = 40.0
+ACTIVE: Final = 30.0
 """Seconds of events and faults."""
 PATIENCE: Final = 900.0
 """Seconds in which the world must have come to rest after that."""
@@ -144,7 +144,7 @@ class World:
         if chance.random() < 0.08 and not self.quiet:
             self.kernel.at(chance.uniform(0.0, 20.0), lambda: self.shop.spawn(self._withdraw(event.ref)))
         if self.kernel.now < ACTIVE:
-            self.kernel.at(chance.expovariate(1.2), self.produce)
+            self.kernel.at(chance.expovariate(1.5), self.produce)
 
     def _ladder(self) -> tuple[Step, ...]:
         chance = self.kernel.chance
@@ -210,7 +210,7 @@ class World:
         chance = self.kernel.chance
         if self.quiet:
             self.deploy()
-            wait = chance.uniform(15.0, 25.0)
+            wait = chance.uniform(10.0, 20.0)
         else:
             chance.choice(self._faults)()
             wait = chance.expovariate(0.5)
@@ -372,11 +372,11 @@ class World:
 
     def _rest(self) -> None:
         until = self.kernel.now + PATIENCE
-        self.kernel.run(12.0)
+        self.kernel.run(10.0)
         while left := self._restless():
             if self.kernel.now > until:
                 self.ledger.fail(8, f"does not come to rest: {'; '.join(left)}")
-            self.kernel.run(5.0)
+            self.kernel.run(3.0)
         self.kernel.run(2 * POSITION_CHECK)
 
     def _restless(self) -> list[str]:
