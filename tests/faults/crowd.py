@@ -6,6 +6,7 @@ Lean enough for hundreds in one event loop: a protocol object each, and a task t
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -136,7 +137,8 @@ class Person:
         self.places[channel] = Place(result["epoch"], result["offset"])
         if before is not None:
             self.recoveries += 1
-            if not result.get("recovered") or result["epoch"] != before.epoch or result["offset"] != before.offset:
+            same = log_of(result["epoch"]) == log_of(before.epoch)
+            if not result.get("recovered") or not same or result["offset"] != before.offset:
                 self.faults.append(f"not recovered in {channel}")
         for publication in result.get("publications", ()):
             self.take(channel, publication)
@@ -218,6 +220,11 @@ class Link(asyncio.Protocol):
             self._person.closes.append((asyncio.get_running_loop().time(), self._code))
         if not self.over.done():
             self.over.set_result(None)
+
+
+def log_of(epoch: str) -> str:
+    """An epoch without its generation, which is another after Redis was started again or a replica took its place."""
+    return re.sub(r"-\d+g[0-9a-f]+$", "", epoch)
 
 
 @asynccontextmanager
