@@ -206,6 +206,14 @@ class Keys:
         """Stream: what became of each of the person's notifications, step by step."""
         return self._user(user, "trail")
 
+    def places(self, user: str) -> str:
+        """Hash with TTL: node id → how many places for connections it has borrowed for the person, and until when."""
+        return self._user(user, "places")
+
+    def address_places(self, digest: str) -> str:
+        """Hash with TTL: the same for an address, by its keyed hash."""
+        return self.tagged(partition_of(digest, self.partitions), "places", digest)
+
     def follows(self, user: str) -> str:
         """Set: topics that the person follows durably."""
         return self._user(user, "follows")

@@ -138,6 +138,8 @@ class Heartbeat:
         self._ttl = ttl
         self._feed, self._joins = feed, joins
         self._beaten = False
+        self.nodes = 1
+        """How many nodes there are, this one included."""
 
     async def run(self) -> None:
         """Beat until cancelled, three times per `ttl`."""
@@ -156,7 +158,7 @@ class Heartbeat:
         names = (keys.node_deliveries(node), keys.node_sequence(node), keys.node_alive(node))
         read_to = self._feed.read_to
         sequence, lapsed = await self._pipe.script("beat_node", names, (ttl, STREAM_TTLS * ttl, read_to))
-        await self._pipe.script("register", (keys.nodes,), (ttl, node))
+        self.nodes = len(await self._pipe.script("register", (keys.nodes,), (ttl, node)))
         self._feed.restarted(sequence, read_to)
         if lapsed or not self._beaten:
             # While we were away from Redis others may have dropped our routes: tell it again what we listen to.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +63,14 @@ class Tally:
     def __len__(self) -> int:
         """Keys that have any."""
         return len(self._counts)
+
+    def count(self, key: str) -> int:
+        """How many it has."""
+        return self._counts.get(key, 0)
+
+    def counts(self) -> Iterable[tuple[str, int]]:
+        """All that have any."""
+        return self._counts.items()
 
     def has_room(self, key: str) -> bool:
         return not self._limit or self._counts.get(key, 0) < self._limit

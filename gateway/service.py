@@ -7,7 +7,7 @@ back as a callback, so a connection costs neither a task nor a queue.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final, assert_never
@@ -55,6 +55,7 @@ from gateway.joins import Joins
 from gateway.limits import Tally
 from gateway.names import Names
 from gateway.origins import Origins
+from gateway.places import Places, address_digest
 from gateway.presence import Presence
 from gateway.receipts import Receipts
 from gateway.relay import Relay
@@ -122,6 +123,14 @@ class Service:
         self._relay, self._history, self._calls, self._origins = parts.relay, parts.history, parts.calls, parts.origins
         self._emulated: dict[str, Connection] = {}
         self._by_address = Tally(parts.settings.connections_per_address)
+        keys, digest = parts.keys, address_digest(parts.settings)
+        self.users = Places(parts.pipe, keys.places, self.node, parts.settings.connections_per_user)
+        self.addresses = Places(
+            parts.pipe,
+            lambda remote: keys.address_places(digest(remote)),
+            self.node,
+            parts.settings.connections_per_address,
+        )
         self.draining = False
         self.isolated = False
         """No message comes from Redis, for long: see `gateway.health`."""
@@ -142,7 +151,7 @@ class Service:
         """Whether one more connection from this address can be taken."""
         if self.draining or self.isolated or self.watch.strangers >= self.settings.max_unauthenticated:
             return False
-        return self._by_address.has_room(remote)
+        return self.addresses.allows(remote, self._by_address.count(remote))
 
     def opened(self, connection: Connection) -> None:
         """A transport can be written to; its session begins."""
@@ -171,6 +180,9 @@ class Service:
         if session.secret:
             self._emulated.pop(session.secret, None)
         self._by_address.release(connection.remote)
+        self.addresses.left(connection.remote, self._by_address.count(connection.remote))
+        if session.authenticated:
+            self.users.left(session.user, self._here(session.user))
         self.stats.connections -= 1
         self.stats.closed[code] += 1
         self.watch.remove(connection)
@@ -255,13 +267,26 @@ class Service:
         self, connection: Connection, claims: Claims, topics: Sequence[str], cursors: Mapping[str, Cursor]
     ) -> None:
         """Begin a stream that only listens: the inbox and some topics, each from its cursor on."""
-        session = connection.session
         if self._context.revocations.judge(claims.user, claims.stamp) is not None:  # since the token was looked at
             connection.close(Disconnect.INVALID_TOKEN)
             return
-        if isinstance(self._admit_user(claims.user), Denied):
-            connection.close(Disconnect.CONNECTION_LIMIT)
-            return
+
+        def admitted(answer: Answer) -> None:
+            if connection.session.state is State.CLOSED:
+                return
+            if isinstance(answer, Done):
+                self._begin_events(connection, claims, topics, cursors)
+            else:
+                denied = isinstance(answer, Denied)
+                connection.close(Disconnect.CONNECTION_LIMIT if denied else Disconnect.SERVER_ERROR)
+
+        if (known := self._admit_user(claims.user, admitted)) is not None:
+            admitted(known)
+
+    def _begin_events(
+        self, connection: Connection, claims: Claims, topics: Sequence[str], cursors: Mapping[str, Cursor]
+    ) -> None:
+        session = connection.session
         session.adopt(claims)
         self._authenticated(connection)
         for topic in (inbox_of(claims.user), *topics):
@@ -356,7 +381,7 @@ class Service:
             case Verify(token, topic):
                 return self._verifier.verify(token, topic, later)
             case Admit(user):
-                return self._admit_user(user)
+                return self._admit_user(user, later)
             case Join(topic, recover):
                 return self._join(connection, topic, recover, later)
             case Publish(topic, data, info):
@@ -371,12 +396,35 @@ class Service:
                 assert_never(question)
         return None
 
-    def _admit_user(self, user: str) -> Answer:
+    def _admit_user(self, user: str, later: OnAnswer) -> Answer | None:
+        if self.users.shares.allows(user, self._here(user)):
+            return Done()
+
+        def answered(allowed: bool | None) -> None:
+            if allowed is None:
+                later(Failed(Error.INTERNAL))
+            else:
+                later(Done() if allowed else Denied(Disconnect.CONNECTION_LIMIT))
+
+        self.users.ask(user, lambda: self._here(user), answered)
+        return None
+
+    def _of_people(self) -> Iterator[tuple[str, int]]:
+        for name, topic in self.hub.topics.items():
+            if name.startswith(INBOX):
+                yield name.removeprefix(INBOX), len(topic.members) + topic.joining
+
+    async def keep_places(self, nodes: Callable[[], int]) -> None:
+        """Keep the limits on connections that all nodes share, until cancelled. `nodes`: how many there are."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.users.run(nodes, self._of_people))
+            group.create_task(self.addresses.run(nodes, self._by_address.counts))
+
+    def _here(self, user: str) -> int:
+        """How many connections a person has on this node. Those whose join is under way count too, else any number who
+        come at once would be let in."""
         topic = self.hub.topics.get(inbox_of(user))
-        # Those whose join is under way count too, else any number who come at once would be let in.
-        if topic is not None and len(topic.members) + topic.joining >= self.settings.connections_per_user:
-            return Denied(Disconnect.CONNECTION_LIMIT)
-        return Done()
+        return 0 if topic is None else len(topic.members) + topic.joining
 
     # Topics ------------------------------------------------------------------------------------------------------
 

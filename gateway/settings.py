@@ -83,9 +83,9 @@ class GatewaySettings(PeopleSettings):
     subscriptions: int = 128
     """Per connection."""
     connections_per_user: int = 64
-    """On one node; one more is refused."""
+    """On all nodes together; one more is refused."""
     connections_per_address: int = 0
-    """0: no limit, for a proxy in front makes all addresses one."""
+    """On all nodes together. 0: no limit, for a proxy in front makes all addresses one."""
     messages_per_second: int = 50
     """Per connection, averaged over two seconds."""
     max_unauthenticated: int = 20_000

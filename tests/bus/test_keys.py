@@ -53,6 +53,7 @@ OF_USER: dict[str, Callable[[Keys, str], str]] = {
     "devices": Keys.devices,
     "trail": Keys.trail,
     "follows": Keys.follows,
+    "places": Keys.places,
     "digests": Keys.digests,
 }
 OF_NODE: dict[str, Callable[[Keys, str], str]] = {
@@ -83,6 +84,7 @@ def all_keys(name: str, partition: int) -> list[tuple[tuple[str, ...], str]]:
     other += [(("index", name), KEYS.index(name)), (("phone", name), KEYS.phone(name))]
     fixed = [(("nodes",), KEYS.nodes), (("workers",), KEYS.workers), (("installation",), KEYS.installation)]
     other += [(("allowance", name), KEYS.allowance(name))]
+    other += [(("address_places", name), KEYS.address_places(name.encode().hex()))]
     fixed += [(("demo_feed",), KEYS.demo_feed), (("bell", name), KEYS.worker_bell(name))]
     fixed += [(("mailbox",), KEYS.mailbox), (("deliverers", "push"), KEYS.deliverers("push"))]
     return own + event + topic + inbox + node + channel + user + shards + other + fixed

@@ -50,6 +50,8 @@ def test_a_tally_stops_at_its_limit_and_forgets_zero() -> None:
     tally.take("a")
     tally.take("b")
     assert len(tally) == 2
+    assert (tally.count("a"), tally.count("c")) == (3, 0)
+    assert dict(tally.counts()) == {"a": 3, "b": 1}
     tally.release("a")
     assert not tally.has_room("a")
     tally.release("a")
