@@ -26,6 +26,8 @@ from tocsin.toml import to_toml
 
 SECRET = "a test secret of at least thirty-two bytes"
 KEY = "shop-key-0123456789"
+OPS_KEY = "ops-key-0123456789"
+"""Of an operator: scope admin."""
 START_TIMEOUT = 30.0
 END_TIMEOUT = 30.0
 OPEN = {"subscribe": "user", "publish": "user", "history": "user", "history_size": 10_000}
@@ -189,7 +191,10 @@ def system(
     """
     config = folder / "tocsin.toml"
     accounts = accounts_for(str(settings.get("prefix", "tocsin")))
-    keys = {"shop": {"sha256": sha256(KEY.encode()).hexdigest(), "scopes": ["events"]}}
+    keys = {
+        "shop": {"sha256": sha256(KEY.encode()).hexdigest(), "scopes": ["events"]},
+        "ops": {"sha256": sha256(OPS_KEY.encode()).hexdigest(), "scopes": ["admin"]},
+    }
     config.write_text(to_toml({"namespaces": {"room": OPEN, **(namespaces or {})}, "gateway": {"api_keys": keys}}))
     with ExitStack() as stack:
         plan = Plan(options=redis or {}, dead_after=dead_after, accounts=[*accounts.values()], tls=tls)
