@@ -69,6 +69,11 @@ class Pings:
         """Whether a pong is expected."""
         return self._asked != _NONE
 
+    @property
+    def unacknowledged(self) -> bool:
+        """Whether notifications were written that no pong has acknowledged yet."""
+        return self._written > self._since
+
     def _answered(self) -> tuple[Effect, ...]:
         """The pong came: what it acknowledges, and the next ping if more was written meanwhile."""
         first, to = self._since + 1, self._asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SLOTS: Final = 100
 """Ticks per ping interval: 0.25 s at 25 s, so that 10,000 connections are pinged a hundred at a time."""
 DRAIN_STEPS: Final = 40
+PONG_PATIENCE: Final = 2.0
+"""How long a drain waits for those who have not yet said that they have what was written to them, in seconds."""
+PONG_STEPS: Final = 20
 CLOSE_PATIENCE: Final = 5.0
 """How long a drain waits for the last connections after closing them, in seconds."""
 
@@ -154,16 +157,34 @@ class Watch:
 
     async def send_away(self, seconds: float, go_on: Callable[[], bool]) -> None:
         """Close every connection, in random order and uneven slices spread over `seconds`, for as long as `go_on` says
-        so before each slice."""
+        so before each slice. Who has yet to acknowledge a notification gets a moment for that: elsewhere it could not,
+        and would be sent it again by other ways."""
         everyone = self.everyone()
         random.shuffle(everyone)
         size = max(1, -(-len(everyone) // DRAIN_STEPS))
+        waiting: list[Connection] = []
         for start in range(0, len(everyone), size):
             if not go_on():
                 return
-            for connection in everyone[start : start + size]:
-                connection.close(Disconnect.SHUTDOWN)
+            waiting = _close([*waiting, *everyone[start : start + size]])
             await asyncio.sleep(seconds / DRAIN_STEPS * random.uniform(0.5, 1.5))
+        for _ in range(PONG_STEPS):
+            if not go_on() or not (waiting := _close(waiting)):
+                return
+            await asyncio.sleep(PONG_PATIENCE / PONG_STEPS)
+        for connection in waiting:
+            connection.close(Disconnect.SHUTDOWN)
+
+
+def _close(connections: Sequence[Connection]) -> list[Connection]:
+    """Close those who have acknowledged all that they were written; the others."""
+    waiting: list[Connection] = []
+    for connection in connections:
+        if connection.session.state is State.CONNECTED and connection.session.unacknowledged:
+            waiting.append(connection)
+        else:
+            connection.close(Disconnect.SHUTDOWN)
+    return waiting
 
 
 def _deadline(session: Session) -> float:

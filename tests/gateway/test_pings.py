@@ -32,6 +32,20 @@ def test_one_under_way_at_a_time() -> None:
     assert pings._answered() == (Acked(2, 5),)
 
 
+def test_what_was_written_is_unacknowledged_until_the_pong_that_covers_it() -> None:
+    pings = began(7)
+    assert not pings.unacknowledged
+    pings.wrote(8)
+    pings.wrote(9)
+    assert pings.unacknowledged
+    pings._answered()
+    assert pings.unacknowledged
+    pings._answered()
+    assert not pings.unacknowledged
+    pings._ping_due()
+    assert not pings.unacknowledged
+
+
 def test_who_begins_at_the_top_acknowledges_nothing_old() -> None:
     pings = began(7)
     assert pings._ping_due()

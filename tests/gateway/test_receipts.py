@@ -10,7 +10,7 @@ import pytest
 from bus.clock import SystemClock
 from bus.keys import Keys, inbox_of
 from bus.ranges import Ranges, parse
-from gateway import receipts
+from gateway import receipts, watch
 from gateway.effects import Claims
 from gateway.hub import Hub
 from gateway.node import Node
@@ -280,3 +280,31 @@ async def test_a_drained_node_leaves_everybody_seen_just_now(redis_server: Redis
             assert seen is not None
             assert int(seen) >= before - 1
             assert await node.pipe.ask("EXISTS", keys.routes(f"@u{number}")) == 0
+
+
+async def test_a_drain_waits_for_the_receipt_of_what_was_just_written(redis_server: RedisSite, keys: Keys) -> None:
+    async with running_node(redis_server.url, keys) as node:
+        alice, bob = Client(node), Client(node)
+        await alice.connect("alice")
+        await bob.connect("bob")
+        await told(node, alice, "alice")
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            group.create_task(node.service.drain())
+            await bob.until(lambda c: c.closed)
+            assert alice.closed is None
+            alice.say(PONG)
+        assert alice.closed is Disconnect.SHUTDOWN
+        assert await acked(node, "alice") == ((1, 1),)
+
+
+async def test_a_drain_waits_for_nobody_for_long(
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "PONG_PATIENCE", 0.05)
+    async with running_node(redis_server.url, keys) as node:
+        alice = Client(node)
+        await alice.connect("alice")
+        await told(node, alice, "alice")
+        async with asyncio.timeout(5):
+            await node.service.drain()
+        assert alice.closed is Disconnect.SHUTDOWN

@@ -40,7 +40,7 @@ class Network:
 
     def _later(self, way: int, work: Callable[[], None]) -> None:
         chance = self._kernel.chance
-        slow = chance.random() < 0.02
+        slow = chance.random() < self._client.slowness
         at = self._kernel.now + (chance.uniform(0.1, 2.0) if slow else chance.uniform(0.0005, 0.02))
         at = self._arrives[way] = max(at, self._arrives[way])
         self._kernel.at(at - self._kernel.now, lambda: None if self.cut else work())
@@ -77,14 +77,15 @@ class Client(Process):
         topics: Sequence[str],
         nodes: Callable[[], list[Node]],
         ledger: Ledger,
+        slowness: float,
     ) -> None:
         super().__init__(kernel, name)
         self.user, self.topics = user, topics
         self._nodes, self._ledger = nodes, ledger
         self.places: dict[str, Place] = {}
         self.subscribed: set[str] = set()
-        self.wants = True
-        """Whether it is to be connected."""
+        self.slowness = slowness
+        """Share of what is said, in either direction, that takes up to two seconds."""
         self.net: Network | None = None
         self.away_since: float | None = 0.0
         self.longest_away = 0.0
@@ -95,7 +96,7 @@ class Client(Process):
     # Coming and going ------------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        if self.net is not None or not self.wants:
+        if self.net is not None:
             return
         nodes = [node for node in self._nodes() if not node.draining]
         if not nodes:

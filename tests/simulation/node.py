@@ -32,6 +32,7 @@ from gateway.outbox import Outbox
 from gateway.receipts import Receipts
 from gateway.session import SessionContext, State
 from gateway.stats import Stats
+from gateway.watch import PONG_PATIENCE
 from gateway.wheel import Wheel
 from gateway.wire.codes import Disconnect, Error, Unsubscribed
 from gateway.wire.framing import Wire, encode
@@ -230,7 +231,13 @@ class Node(Process):
         """Close everybody, spread over a time."""
         self.draining = True
         for socket in tuple(self._sockets):
-            self.call_later(self.kernel.chance.uniform(0, seconds), socket.close, Disconnect.SHUTDOWN)
+            self.call_later(self.kernel.chance.uniform(0, seconds), self._send_away, socket, PONG_PATIENCE)
+
+    def _send_away(self, socket: Socket, patience: float) -> None:
+        if patience > 0 and socket.session.state is State.CONNECTED and socket.session.unacknowledged:
+            self.call_later(0.1, self._send_away, socket, patience - 0.1)
+        else:
+            socket.close(Disconnect.SHUTDOWN)
 
     # What sessions ask for -------------------------------------------------------------------------------------------
 

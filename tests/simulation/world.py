@@ -19,7 +19,7 @@ from tests.simulation.client import INBOX, Client
 from tests.simulation.cores import Cores
 from tests.simulation.kernel import Kernel, Process, Violation
 from tests.simulation.ledger import POISON, Accepted, Ledger
-from tests.simulation.link import Link
+from tests.simulation.link import SLOW, Link
 from tests.simulation.node import POSITION_CHECK, Node
 from tests.simulation.sender import CHANNELS, Provider, Sender
 from tests.simulation.store import MASTERS, Store
@@ -115,8 +115,9 @@ class World:
 
     def add_client(self, user: str) -> None:
         topics = [topic for topic in TOPICS if self.kernel.chance.random() < 0.5]
+        slowness = 0.0 if self.quiet else SLOW
         name = f"{user}{sum(client.user == user for client in self.clients) + 1}"
-        self.clients.append(Client(self.kernel, name, user, topics, lambda: self.nodes, self.ledger))
+        self.clients.append(Client(self.kernel, name, user, topics, lambda: self.nodes, self.ledger, slowness))
 
     @property
     def links(self) -> list[Link]:
