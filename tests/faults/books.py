@@ -40,7 +40,7 @@ class Books:
                 pipe.xpending_range(self._keys.events(p), FANOUT, "-", "+", 100)
                 acked, pending = pipe.execute(raise_on_error=False)
             if isinstance(pending, list):  # before the first event there is no group
-                looks.append(Queue(f"events {p}", place(acked), tuple(place(row["message_id"]) for row in pending)))
+                looks.append(Queue(f"events {p}", place(acked), tuple(map(_entry, pending))))
         return looks
 
     def waiting(self) -> dict[str, int]:
@@ -100,6 +100,11 @@ def place(entry: bytes | None) -> tuple[int, int]:
     """An entry's id as numbers, which have an order."""
     time, _, number = (entry or b"0-0").partition(b"-")
     return int(time), int(number or 0)
+
+
+def _entry(row: Any) -> tuple[int, int]:
+    """The id in a row of XPENDING, which redis-py leaves as it is in a transaction of a cluster."""
+    return place(row["message_id"] if isinstance(row, dict) else row[0])
 
 
 def _event_of(fields: dict[bytes, bytes]) -> str:

@@ -53,7 +53,7 @@ def _reaches_everyone_once(ledger: Ledger, _: Limits) -> Iterator[str]:
     yield from _unreached(ledger, (a for a in ledger.accepted if a.mode != REPLICATED))
     yield from _unended(ledger)
     known = {(accepted.event, channel) for accepted in ledger.accepted for channel in accepted.channels}
-    for event, channel in sorted(_places(ledger)):
+    for event, channel in sorted({(record.event, record.channel) for record in (*ledger.stored, *ledger.got())}):
         if (event, channel) not in known and not event.startswith(OURS):
             yield f"{channel} has {event}, which nobody sent there"
     offsets: dict[tuple[str, str, str], set[int]] = defaultdict(set)
@@ -66,7 +66,7 @@ def _reaches_everyone_once(ledger: Ledger, _: Limits) -> Iterator[str]:
 
 
 def _unreached(ledger: Ledger, events: Iterator[Accepted]) -> Iterator[str]:
-    places = _places(ledger)
+    stored = {(record.event, record.channel) for record in ledger.stored}
     buried = {(letter.event, letter.channel) for letter in ledger.buried if not letter.via}
     taken_back = {withdrawn.event for withdrawn in ledger.withdrawn}
     for accepted in events:
@@ -74,18 +74,18 @@ def _unreached(ledger: Ledger, events: Iterator[Accepted]) -> Iterator[str]:
             continue
         for channel in accepted.channels:
             wanted = (accepted.event, channel)
-            if wanted not in places and wanted not in buried and (accepted.event, "") not in buried:
+            if wanted not in stored and wanted not in buried and (accepted.event, "") not in buried:
                 yield f"{accepted.event} is lost for {channel}"
 
 
 def _unended(ledger: Ledger) -> Iterator[str]:
     ended = {(end.event, end.user, end.via) for end in ledger.ends}
     dead = {(letter.event, letter.channel, letter.via) for letter in ledger.buried}
-    places = _places(ledger)
+    stored = {(record.event, record.channel) for record in ledger.stored}
     taken_back = {withdrawn.event for withdrawn in ledger.withdrawn}
     for accepted in ledger.accepted:
         for channel in accepted.channels if accepted.event not in taken_back else ():
-            if not channel.startswith("@") or (accepted.event, channel) not in places:
+            if not channel.startswith("@") or (accepted.event, channel) not in stored:
                 continue
             for via in accepted.steps:
                 if (accepted.event, channel[1:], via) not in ended and (accepted.event, channel, via) not in dead:
@@ -96,10 +96,6 @@ def _may_be_lost(accepted: Accepted, ledger: Ledger) -> bool:
     if accepted.mode == REPLICATED:
         return False
     return any(accepted.partition in f.loses and f.at <= accepted.at <= f.until for f in ledger.faults)
-
-
-def _places(ledger: Ledger) -> set[tuple[str, str]]:
-    return {(record.event, record.channel) for record in (*ledger.stored, *ledger.got())}
 
 
 # 2: an ack that cancels a step is of somebody who has it ------------------------------------------------------------

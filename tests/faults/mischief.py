@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Final
 
 from tests.faults.ledger import Drained, Fault, Ledger
@@ -15,6 +16,7 @@ from tests.faults.world import World
 from tests.redis_node import Node
 from tests.servers import Cluster
 
+REDIS: Final = "redis"
 BEFORE: Final = 1.0
 """Seconds before a master is lost in which what was written may not have reached a replica."""
 MOVED: Final = 400
@@ -27,7 +29,7 @@ def targets(world: World) -> Mapping[Kind, Sequence[str]]:
     """What can be hit there."""
     roles, wires, doors = list(world.roles), [f"wire {n}" for n in world.wires], [f"door {n}" for n in world.doors]
     kind = world.site.kind
-    redis, many = ["redis"], ["redis"] if kind != "one" else []
+    redis, many = [REDIS], [REDIS] if kind != "one" else []
     return {
         Kind.KILL: roles,
         Kind.PAUSE: roles,
@@ -51,6 +53,7 @@ class Mischief:
 
     def __init__(self, world: World, ledger: Ledger, now: Now, devices: Sequence[Witness]) -> None:
         self._world, self._ledger, self._now, self._devices = world, ledger, now, devices
+        self._redis = asyncio.Lock()  # a fail-over takes as long as it takes, and the next fault waits for it
         self._doing: Final[Mapping[Kind, Callable[[Step], Awaitable[frozenset[int]]]]] = {
             Kind.KILL: self._kill,
             Kind.PAUSE: self._pause,
@@ -70,6 +73,10 @@ class Mischief:
 
     async def perform(self, step: Step) -> None:
         """One fault, from its beginning to its end."""
+        async with self._redis if step.target == REDIS else nullcontext():
+            await self._perform(step)
+
+    async def _perform(self, step: Step) -> None:
         began = self._now()
         loses = await self._doing[step.kind](step)
         since = began - BEFORE if loses else began

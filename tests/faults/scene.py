@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from random import Random
 from typing import Final
 
@@ -108,7 +109,7 @@ class Stage:
         chance = Random(self.chance.random())
         return Witness(user, topics, self.world.ports, chance, ledger=self.ledger, now=self.now, name=name)
 
-    @property
+    @cached_property
     def mischief(self) -> Mischief:
         """What breaks things here and writes it down."""
         return Mischief(self.world, self.ledger, self.now, self.devices)

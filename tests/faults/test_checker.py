@@ -34,12 +34,12 @@ def good() -> Ledger:
     """A run with something of everything in it, in which all went well."""
     ledger = Ledger(live={"ann/1"}, healed=20.0, end=60.0)
     ledger.accepted = [
-        Accepted("a1", (ANN, ROOM), 1.0, line="shop"),
+        Accepted("a1", (ANN,), 1.0, line="shop"),
         Accepted("a2", (ANN,), 2.0, line="shop", steps=("webhook",), wait=5.0),
         Accepted("a3", (ROOM,), 3.0, line="shop", mode=REPLICATED),
         Accepted("maybe", (ANN,), 4.0, certain=False),
         Accepted("bad", (ANN,), 5.0, poison=True),
-        Accepted("lost", (ANN,), 10.5, partition=3),
+        Accepted("lost", (ANN, ROOM), 10.5, partition=3),
         Accepted("gone", (ANN,), 6.0),
         Accepted("acked", (ANN,), 7.0, steps=("webhook",), wait=5.0),
     ]
@@ -47,7 +47,7 @@ def good() -> Ledger:
         Began("ann/1", ANN, "e.0", 0),
         Began("ann/1", ROOM, "f.0", 0),
         Got("ann/1", ANN, "e.0", 1, "a1", 1.1),
-        Got("ann/1", ROOM, "f.0", 1, "a1", 1.1),
+        Got("ann/1", ROOM, "f.0", 1, "lost", 1.1),
         Got("ann/1", ANN, "e.0", 2, "a2", 2.1),
         Began("ann/1", ANN, "e.1", 2, recovered=True, at=12.0),
         Got("ann/1", ANN, "e.1", 3, "acked", 12.1),
