@@ -19,6 +19,7 @@ from gateway.connection import Connection
 from gateway.effects import Failed, Joined
 from gateway.hub import Behind, Hub, Landing, Publication
 from gateway.names import Names
+from gateway.reads import SharedReads
 from gateway.relay import ignore
 from gateway.session import State
 from gateway.stats import Stats
@@ -60,6 +61,7 @@ class Joins:
         self._on_lost = on_lost
         self._round: Iterator[str] = iter(())
         self._urgent = False
+        self._reads = SharedReads(hub, self._read, LIMIT, self._unroute)
 
     # One listener ------------------------------------------------------------------------------------------------
 
@@ -82,8 +84,9 @@ class Joins:
                 return
             cursor, survived, missed = read(reply)
             place = carried(recover, cursor.epoch, survived) if recover and tries else None
-            landing = self._hub.finish(name, member, place, cursor, missed)
+            landing = self._hub.finish(name, member, place, cursor, missed, survived)
             if isinstance(landing, Behind):
+                self._reads.drop(name)
                 self.catch_up(name)
                 again = partial(self._ask, name, member, recover, on_joined, tries - 1)
                 asyncio.get_running_loop().call_later(AGAIN, again)
@@ -93,7 +96,11 @@ class Joins:
                     self.catch_up(name)
                 self._wake()
 
-        self._read(name, recover.offset if recover else None, answered)
+        since = recover.offset if recover else None
+        if name.startswith(INBOX):
+            self._read(name, since, answered)
+        else:
+            self._reads.fetch(name, since, answered)
 
     def _joined(self, landing: Landing, recover: Cursor | None) -> Joined:
         if recover is not None:
