@@ -67,7 +67,7 @@ class Topic:
         self.recent: list[Publication] | None = None
         self.ahead: dict[int, bytes] | None = None
         self.survived = NONE_BEFORE
-        """What of former epochs counts in this one, where it began while somebody listened here."""
+        """What of former epochs counts in this one."""
 
     @property
     def flushed(self) -> int:
@@ -175,15 +175,21 @@ class Hub:
         return self._drop_if_idle(topic)
 
     def finish(
-        self, name: str, member: Connection, recover: Cursor | None, cursor: Cursor, missed: Sequence[Publication]
+        self,
+        name: str,
+        member: Connection,
+        recover: Cursor | None,
+        cursor: Cursor,
+        missed: Sequence[Publication],
+        survived: Survived = NONE_BEFORE,
     ) -> Landing | Behind:
-        """End a join: `cursor` and `missed` are what Redis said of the topic, read since `recover`.
+        """End a join: `cursor`, `missed` and `survived` are what Redis said of the topic, read since `recover`.
 
         The listener lands where all the others are, and gets what lies between its own position and theirs.
         """
         topic = self.topics[name]
         if topic.epoch is None:
-            self._settle(topic, cursor)
+            self._settle(topic, cursor, survived)
         at = topic.flushed
         if recover is not None and recover.epoch == cursor.epoch:
             if topic.epoch != cursor.epoch or at < recover.offset <= cursor.offset:
@@ -206,9 +212,9 @@ class Hub:
             return Landing(topic.epoch, at, False, ())
         return Landing(topic.epoch, at, True, tuple(sorted(found.items())))
 
-    def _settle(self, topic: Topic, cursor: Cursor) -> None:
+    def _settle(self, topic: Topic, cursor: Cursor, survived: Survived) -> None:
         """The first join gives the topic its cursor; what arrived before the answer is taken in behind it."""
-        topic.epoch, topic.offset = cursor.epoch, cursor.offset
+        topic.epoch, topic.offset, topic.survived = cursor.epoch, cursor.offset, survived
         early, topic.recent = topic.recent or (), []
         for offset, body in early:
             if offset > topic.offset:
