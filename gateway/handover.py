@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from random import randint, random
 from typing import Any, ClassVar, Final
 
 from starlette.responses import Response
@@ -31,6 +32,7 @@ from gateway.handshake import (
     is_host,
     read_request_line,
 )
+from gateway.limits import Herd
 from gateway.sweep import Sweep
 from gateway.transport import Application, Carrier
 from gateway.websocket import WebSocketConnection
@@ -46,7 +48,7 @@ Make = Callable[[asyncio.Transport], asyncio.Protocol]
 class Door:
     """What the HTTP connections of a node share. `draining` refuses upgrades: the node is about to go."""
 
-    __slots__ = ("bodies", "carrier", "connection", "draining", "header_bytes", "heads", "max_heads")
+    __slots__ = ("bodies", "carrier", "connection", "draining", "header_bytes", "heads", "herd", "max_heads")
 
     def __init__(self, carrier: Carrier, connection: type[WebSocketConnection]) -> None:
         settings = carrier.service.settings
@@ -57,6 +59,7 @@ class Door:
         """How many may be without a complete request at a time."""
         self.heads: Sweep[GatewayProtocol] = Sweep(settings.header_timeout, GatewayProtocol.out_of_time)
         self.bodies: Sweep[GatewayProtocol] = Sweep(BODY_SECONDS, GatewayProtocol.out_of_time)
+        self.herd = Herd(settings.handshakes_per_second)
         self.draining = False
 
     def check(self, request: Request, head: bytes, transport: asyncio.Transport) -> tuple[Upgrade, str] | Refusal:
@@ -73,7 +76,10 @@ class Door:
             return Refusal(503, "this node is cut off from Redis", b"Retry-After: 5\r\n")
         remote = remote_of(transport) if service.settings.connections_per_address else ""
         if not service.admit(remote):
-            return Refusal(429, "too many connections", b"Retry-After: 5\r\n")
+            return Refusal(429, "too many connections", b"Retry-After: %d\r\n" % randint(2, 5))
+        if not self.herd.admit(service.clock.monotonic()):
+            service.turned_away()
+            return Refusal(503, "too many come at once", b"Retry-After: %d\r\n" % self.herd.again(random()))
         return upgrade, remote
 
 

@@ -8,6 +8,8 @@ from typing import Final
 
 ROUNDING: Final = 1e-9
 """Seconds by which a sum of floats may be off: who waited as long as they were told must not be told to wait again."""
+LONGEST_SPREAD: Final = 30.0
+"""Seconds over which those who are sent away are spread at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,37 @@ class Rate:
         """The debt after `cost` more at `now`; None, and nothing is spent, if that is too fast."""
         debt = max(debt, now) + cost / self.per_second
         return debt if debt - now <= self.window + ROUNDING else None
+
+
+class Herd:
+    """How many may come in a second, and when those who are sent away should come again: spread over as long as it
+    takes to let them all in, or they would come together again. 0 a second is no limit."""
+
+    __slots__ = ("_debt", "_per_second", "_rate", "_refused", "_since")
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._rate = Rate(per_second, 1.0) if per_second else None
+        self._debt = self._since = 0.0
+        self._refused = 0
+
+    def admit(self, now: float) -> bool:
+        """Whether one more may come in at `now`."""
+        if self._rate is None:
+            return True
+        debt = self._rate.spend(self._debt, now)
+        if debt is None:
+            if now - self._since > LONGEST_SPREAD:
+                self._since, self._refused = now, 0
+            self._refused += 1
+            return False
+        self._debt = debt
+        return True
+
+    def again(self, chance: float) -> int:
+        """Seconds after which the one just sent away should come again; `chance` is a random number from 0 to 1."""
+        most = min(LONGEST_SPREAD, 1 + self._refused / self._per_second) if self._per_second else 1.0
+        return 1 + int(chance * most)
 
 
 class Room:

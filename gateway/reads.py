@@ -1,4 +1,4 @@
-"""One reading of a topic's log for many who come back to it at once: after a deploy or a cut, thousands ask for the same.
+"""One reading of a topic's log for many who come back to it at once: after a deploy, thousands ask for the same.
 
 While a reading is under way, those who come wait for the next, which is for all of them; and where many came, what was
 read is kept for a moment. The hub keeps what is published meanwhile, so that nothing lies between.
@@ -71,7 +71,8 @@ class SharedReads:
             waiting = self._waiting.pop(name)
             if waiting:
                 self._keep(name, since, reply)
-            served, following = [], []
+            served: list[_Waiting] = []
+            following: list[_Waiting] = []
             for one in waiting:
                 (served if _covers(reply, since, one.since) else following).append(one)
             if following:

@@ -46,6 +46,7 @@ from gateway.effects import (
     Verified,
     Verify,
 )
+from gateway.entrance import Entrance
 from gateway.flusher import Flusher
 from gateway.history import History
 from gateway.hub import Hub
@@ -131,6 +132,7 @@ class Service:
             self.node,
             parts.settings.connections_per_address,
         )
+        self._entrance = Entrance(asyncio.get_running_loop(), self.clock, self._serve)
         self.draining = False
         self.isolated = False
         """No message comes from Redis, for long: see `gateway.health`."""
@@ -153,6 +155,10 @@ class Service:
             return False
         return self.addresses.allows(remote, self._by_address.count(remote))
 
+    def turned_away(self) -> None:
+        """A handshake came too soon after too many others."""
+        self.stats.turned_away += 1
+
     def opened(self, connection: Connection) -> None:
         """A transport can be written to; its session begins."""
         secret = token_hex(16) if connection.wire in EMULATED else ""
@@ -167,6 +173,13 @@ class Service:
     def received(self, connection: Connection, message: bytes) -> None:
         """A message of the client: commands joined by line feeds."""
         self.stats.messages += 1
+        if connection.session.state is State.NEW or self._entrance.waits(connection):
+            if not self._entrance.enter(connection, message):
+                connection.close(Disconnect.TOO_MANY_REQUESTS)
+        else:
+            self._serve(connection, message)
+
+    def _serve(self, connection: Connection, message: bytes) -> None:
         self._act(connection, connection.session.feed(message, self.clock.wall()))
 
     def closed(self, connection: Connection, code: int = 0) -> None:
@@ -177,6 +190,7 @@ class Service:
         for topic in tuple(session.subscriptions):
             self._leave(connection, topic)
         session.closed()
+        self._entrance.forget(connection)
         if session.secret:
             self._emulated.pop(session.secret, None)
         self._by_address.release(connection.remote)

@@ -19,6 +19,8 @@ class Stats:
     topics: int = 0
     """Gauge: topics and inboxes with a listener here."""
     opened: int = 0
+    turned_away: int = 0
+    """Handshakes that came too soon after too many others."""
     closed: Counter[int] = field(default_factory=Counter)
     """By close code; 0 is a client that just went."""
     messages: int = 0

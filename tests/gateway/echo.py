@@ -63,6 +63,9 @@ class Echo:
         self.stalls.append(stalled)
         self.changed.set()
 
+    def turned_away(self) -> None:
+        pass
+
     def admit(self, remote: str) -> bool:
         return self.admits
 

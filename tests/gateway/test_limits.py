@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits import Rate, Room, Tally
+from gateway.limits import LONGEST_SPREAD, Herd, Rate, Room, Tally
 
 
 def test_a_burst_uses_up_the_window_and_time_gives_it_back() -> None:
@@ -83,3 +83,22 @@ def test_room_is_for_so_many_of_so_many_bytes() -> None:
     room.release(60)
     assert room.take(10)
     assert (room.things, room.bytes) == (2, 50)
+
+
+def test_a_herd_is_let_in_at_the_rate_and_spread() -> None:
+    herd, now = Herd(100), 1_000.0
+    assert sum(herd.admit(now) for _ in range(1_000)) == 100
+    assert {herd.again(chance) for chance in (0.0, 0.5, 0.999)} == {1, 6, 10}
+    assert herd.again(0.9) <= LONGEST_SPREAD + 1
+    for _ in range(100_000):
+        herd.admit(now)
+    assert herd.again(1.0) == LONGEST_SPREAD + 1
+    assert sum(herd.admit(now + 0.5) for _ in range(100)) == 50
+    assert sum(herd.admit(now + LONGEST_SPREAD + 1) for _ in range(102)) == 100
+    assert herd.again(1.0) == 2
+
+
+def test_no_limit_lets_everybody_in() -> None:
+    herd = Herd(0)
+    assert all(herd.admit(0.0) for _ in range(10_000))
+    assert herd.again(1.0) == 2
