@@ -52,11 +52,10 @@ class Allowances:
             found = bucket.portion.take(amount, now)
         return found
 
-    async def reserve(self, name: str, limit: Limit, amount: int) -> float:
-        """Take `amount` tokens, ahead of their time where they are not there yet; the Unix time, by Redis's clock, at
-        which the last of them is there. Raises `BusError`."""
-        told = await self._spend(name, limit, amount, amount, ahead=True)
-        return told.at
+    async def reserve(self, name: str, limit: Limit, amount: int) -> Told:
+        """Take `amount` tokens, ahead of their time where they are not there yet; `wait` and `at` say when the last of
+        them is there. Raises `BusError`."""
+        return await self._spend(name, limit, amount, amount, ahead=True)
 
     async def _spend(self, name: str, limit: Limit, needed: int, wanted: int, ahead: bool = False) -> Told:
         arguments = (repr(limit.rate), repr(limit.burst), needed, wanted, int(ahead))

@@ -13,6 +13,7 @@ from fanout.look import Lapsed, Later, accepted_at, look
 from fanout.plan import Current
 from fanout.publisher import Publisher
 from fanout.replay import Replay
+from fanout.shaping import Shaper
 from fanout.stats import Stats
 from fanout.timers import Timers
 
@@ -23,15 +24,23 @@ class Resolver:
     """Handles the entries of one partition."""
 
     def __init__(
-        self, partition: int, publisher: Publisher, timers: Timers, replay: Replay, clock: Clock, stats: Stats
+        self,
+        partition: int,
+        publisher: Publisher,
+        timers: Timers,
+        replay: Replay,
+        shaper: Shaper,
+        clock: Clock,
+        stats: Stats,
     ) -> None:
-        self._partition, self._replay = partition, replay
+        self._partition, self._replay, self._shaper = partition, replay, shaper
         self._publisher, self._timers, self._clock, self._stats = publisher, timers, clock, stats
 
     async def handle(self, entries: Sequence[Entry]) -> list[Outcome]:
         """An outcome for each entry."""
         now = self._clock.wall()
         looked = [look(entry, self._partition, now) for entry in entries]
+        looked = await self._shaper.shape(entries, looked)
         async with self._replay.turn(entries) as generations:
             outcomes = iter(await self._publish(entries, looked, generations))
         later = [item for item in looked if isinstance(item, Later)]

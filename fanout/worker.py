@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from bus.allowances import Allowances
 from bus.clock import Clock
 from bus.consumer import Consumer
 from bus.crew import Crew
@@ -17,6 +18,7 @@ from bus.keys import Keys
 from bus.lease import Lease, Leases
 from bus.pipe import Pipe
 from bus.policy import FANOUT
+from bus.producers import Producers
 from bus.queue import Queue
 from bus.registry import Registry
 from fanout.bulk import Lane, lane
@@ -24,6 +26,7 @@ from fanout.doorbell import Doorbell
 from fanout.ladder.steps import Steps
 from fanout.publisher import Publisher
 from fanout.replay import Replay
+from fanout.shaping import Shaper
 from fanout.resolver import Resolver
 from fanout.settings import FanoutSettings
 from fanout.stats import Stats
@@ -93,6 +96,7 @@ class Worker:
         self._crew, self._known, self._pause = Crew(DOUBTFUL * ttl, ttl), asyncio.Event(), ttl / BEATS
         self._turns = asyncio.Semaphore(LANES)
         self._timers: dict[int, Timers] = {}
+        self._producers, self._allowances = Producers(settings.producers), Allowances(pipe, keys, clock)
         self._tenancy = Tenancy(
             name,
             Registry(control, keys.workers, name, settings.worker_ttl),
@@ -164,7 +168,9 @@ class Worker:
             self._stats,
             keep=settings.keep_acked,
         )
-        resolver = Resolver(p, self._publisher, timers, replay, self._clock, self._stats)
+        resolver = Resolver(
+            p, self._publisher, timers, replay, Shaper(self._producers, self._allowances), self._clock, self._stats
+        )
         line = self._connect(p)
         bell = Doorbell(line, self._keys.events(p))
         bulk = lane(

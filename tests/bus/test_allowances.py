@@ -81,8 +81,10 @@ async def test_reserved_tokens_lie_ahead_one_behind_the_other(redis_server: Any,
         first = await one.reserve("shop", limit, 10)
         second = await one.reserve("shop", limit, 50)
         third = await one.reserve("shop", limit, 1)
-        assert 0.45 < second - first < 0.55
-        assert 0.0 <= third - second < 0.03
+        assert 0.45 < second.at - first.at < 0.55
+        assert 0.0 <= third.at - second.at < 0.03
+        assert first.wait == 0
+        assert 0.45 < second.wait < 0.55
         assert (await one.take("shop", limit, 1)).wait > 0.4
         assert int(await pipe.ask("PTTL", keys.allowance("shop"))) > 0
 
