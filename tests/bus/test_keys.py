@@ -63,6 +63,9 @@ OF_NODE: dict[str, Callable[[Keys, str], str]] = {
 }
 
 
+OF_CONTROL = (Keys.revoked, Keys.revoked_until, Keys.revoked_version, Keys.rules, Keys.rules_version)
+
+
 def slot_of(key: str) -> int:
     """As Redis Cluster does it: the hash of what stands between the first braces."""
     tag = re.search(r"\{([^}]+)\}", key)
@@ -86,6 +89,7 @@ def all_keys(name: str, partition: int) -> list[tuple[tuple[str, ...], str]]:
     other += [(("allowance", name), KEYS.allowance(name))]
     other += [(("address_places", name), KEYS.address_places(name.encode().hex()))]
     fixed += [(("demo_feed",), KEYS.demo_feed), (("bell", name), KEYS.worker_bell(name))]
+    fixed += [((of.fget.__name__,), of.fget(KEYS)) for of in OF_CONTROL if of.fget]
     fixed += [(("mailbox",), KEYS.mailbox), (("deliverers", "push"), KEYS.deliverers("push"))]
     return own + event + topic + inbox + node + channel + user + shards + other + fixed
 
@@ -119,6 +123,10 @@ def test_keys_of_a_partition_share_a_slot(name: str, ref: str, partition: int) -
 @given(NAMES)
 def test_keys_of_a_node_share_a_slot(name: str) -> None:
     assert len({slot_of(make(KEYS, name)) for make in OF_NODE.values()}) == 1
+
+
+def test_what_operators_decide_shares_a_slot() -> None:
+    assert len({slot_of(of.fget(KEYS)) for of in OF_CONTROL if of.fget}) == 1
 
 
 @given(NAMES)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.auth import EXPIRED, INVALID, MAX_TOKEN, Rules, UnknownKey, verify
-from gateway.effects import Claims, Denied, Stamp
+from gateway.effects import UNSTAMPED, Claims, Denied, Stamp
 from gateway.keyring import Key, KeyRing, public_key, secret_key
 from tests.gateway.signing import CLAIMS, NOW, SECRET, forged, public_pem, token
 
@@ -44,6 +44,32 @@ def test_a_subscription_token_is_for_its_topic_alone() -> None:
     assert look(made, topic="news:art") == INVALID
     assert look(made) == INVALID, "and does not connect"
     assert look(token(), topic="news:sport") == INVALID, "and a connection token does not subscribe"
+
+
+# What it is known by to a revocation -------------------------------------------------------------------------------
+
+
+def test_its_id_and_age_are_kept() -> None:
+    def stamp(made: str) -> Stamp:
+        found = look(made)
+        assert isinstance(found, Claims)
+        return found.stamp
+
+    assert stamp(token(jti="j1", iat=NOW - 5)) == Stamp("j1", NOW - 5)
+    assert stamp(token(jti="j1")) == Stamp("j1", 0.0)
+    assert stamp(token(jti="x" * 256)).jti == "x" * 256
+    assert stamp(token(jti="", iat=0)) is UNSTAMPED
+
+
+@pytest.mark.parametrize("jti", [7, None, ["a"], "x" * 257])
+def test_an_id_that_could_not_be_revoked_is_none(jti: object) -> None:
+    assert look(token(jti=jti)) == INVALID
+
+
+def test_a_token_that_would_outlive_its_revocation_is_not_taken() -> None:
+    short = Rules(RULES.issuer, RULES.audience, leeway=10, longest=60)
+    assert isinstance(verify(token(exp=NOW + 70), RING, short, NOW), Claims)
+    assert verify(token(exp=NOW + 71), RING, short, NOW) == INVALID
 
 
 # Time ------------------------------------------------------------------------------------------------------------

@@ -9,14 +9,18 @@ import pytest
 
 from gateway import effects
 
-WORDS = {word for word in vars(effects).values() if is_dataclass(word) and word.__module__ == effects.__name__}
+WORDS = {
+    word
+    for word in vars(effects).values()
+    if isinstance(word, type) and is_dataclass(word) and word.__module__ == effects.__name__
+}
 
 
 def test_every_word_is_an_effect_or_an_answer() -> None:
     assert get_args(effects.Effect) + get_args(effects.Answer) == tuple(
         dict.fromkeys(get_args(effects.Effect) + get_args(effects.Answer))
     )
-    assert {*get_args(effects.Effect), *get_args(effects.Answer), effects.Claims} == WORDS
+    assert {*get_args(effects.Effect), *get_args(effects.Answer), effects.Claims, effects.Stamp} == WORDS
     assert set(get_args(effects.Question)) < set(get_args(effects.Effect))
 
 

@@ -27,6 +27,9 @@ def test_carries_topics_and_info_only_when_given() -> None:
     )
     assert claims(token)["topics"] == ["private:x"]
     assert claims(token)["info"] == {"name": "Alice"}
+    assert "jti" not in claims(token)
+    named = mint(SECRET, user="a", issuer="i", audience="a", now=NOW, ttl=1, jti="j1")
+    assert claims(named)["jti"] == "j1"
 
 
 @given(st.text(min_size=1).filter(lambda text: not any("\ud800" <= c <= "\udfff" for c in text)))

@@ -34,9 +34,11 @@ from gateway.effects import (
     Receive,
     Returned,
     Send,
+    Stamp,
     Verified,
     Verify,
 )
+from gateway.revocation import Kept, Revocations, Token, User
 from gateway.session import Session, SessionContext, State
 from gateway.wire.codes import Disconnect, Error, Unsubscribed
 from gateway.wire.replies import PING
@@ -82,6 +84,88 @@ def test_the_transcripts() -> None:
     """One by one, and with better names, they are in test_transcripts.py."""
     for _, case in cases():
         Replay(case).run()
+
+
+# What is no longer granted ---------------------------------------------------------------------------------------
+
+
+def aware(**claims: Any) -> tuple[Session, Revocations, Namespaces]:
+    """A connected session, and what may change beneath it. It is in two topics of its token and one of its own."""
+    revocations, namespaces = Revocations(), Namespaces({"news": {"subscribe": "user"}})
+    context = SessionContext(namespaces, "n1", "test", revocations=revocations)
+    session = connected(context, Claims("alice", NOW + 60, ("team:red",), **claims))
+    for id, topic in ((2, "news:a"), (3, "team:red")):
+        say(session, id, "subscribe", channel=topic)
+        session.answer(JOINED, NOW)
+    say(session, 4, "subscribe", channel="team:blue", token="S")
+    session.answer(Verified(Claims("alice", NOW + 30, topic="team:blue", stamp=Stamp("s1", NOW))), NOW)
+    session.answer(JOINED, NOW)
+    return session, revocations, namespaces
+
+
+def gone(effects: Any) -> list[str]:
+    return [effect.topic for effect in effects if isinstance(effect, Leave)]
+
+
+def test_nothing_changes_while_nothing_is_revoked() -> None:
+    session, revocations, _ = aware()
+    assert list(session.reconsider()) == []
+    revocations.take(Kept(User("bob", NOW), 2**50), NOW)
+    assert list(session.reconsider()) == []
+    assert list(Session("c1", CONTEXT).reconsider()) == []
+
+
+@pytest.mark.parametrize(("before", "why"), [(NOW - 1, Disconnect.INVALID_TOKEN), (NOW - 9.5, Disconnect.EXPIRED)])
+def test_a_revoked_token_ends_the_connection(before: float, why: Disconnect) -> None:
+    session, revocations, _ = aware(stamp=Stamp("j1", NOW - 10))
+    revocations.take(Kept(User("alice", before), 2**50), NOW)
+    assert list(session.reconsider()) == [Close(why)]
+    assert list(session.reconsider()) == []
+
+
+def test_it_rests_on_its_newest_token() -> None:
+    session, revocations, _ = aware(stamp=Stamp("j1", NOW))
+    say(session, 9, "refresh", token="T2")
+    session.answer(Verified(Claims("alice", NOW + 90, ("team:red",), stamp=Stamp("j2", NOW))), NOW)
+    revocations.take(Kept(Token("j1"), 2**50), NOW)
+    assert list(session.reconsider()) == []
+    revocations.take(Kept(Token("j2"), 2**50), NOW)
+    assert list(session.reconsider()) == [Close(Disconnect.INVALID_TOKEN)]
+
+
+def test_a_revoked_subscription_token_ends_its_topic() -> None:
+    session, revocations, _ = aware()
+    revocations.take(Kept(Token("s1"), 2**50), NOW)
+    effects = session.reconsider()
+    assert gone(effects) == ["team:blue"]
+    assert heard(effects)[1]["push"]["unsubscribe"]["code"] == 2000
+    assert set(session.subscriptions) == {"@alice", "news:a", "team:red"}
+
+
+def test_changed_rules_end_what_they_no_longer_grant() -> None:
+    session, _, namespaces = aware()
+    namespaces.override({"news": {"subscribe": "token"}})
+    assert gone(session.reconsider()) == ["news:a"]
+    namespaces.override({"team": {"subscribe": "user"}})
+    assert gone(session.reconsider()) == []
+    namespaces.override({"team": {"subscribe": "nobody"}})
+    assert gone(session.reconsider()) == ["team:red", "team:blue"]
+    assert set(session.subscriptions) == {"@alice"}
+    namespaces.override({"*": {"subscribe": "nobody"}})
+    assert list(session.reconsider()) == []  # whose inbox is its own
+
+
+def test_what_is_being_joined_is_judged_by_what_holds_then() -> None:
+    session, revocations, namespaces = aware()
+    say(session, 5, "subscribe", channel="news:b")
+    namespaces.override({"news": {"subscribe": "nobody"}})
+    left, refused = session.answer(JOINED, NOW)
+    assert (left, code([refused])) == (Leave("news:b"), 103)
+    say(session, 6, "subscribe", channel="team:pink", token="S")
+    session.answer(Verified(Claims("alice", NOW + 30, topic="team:pink", stamp=Stamp("s2", NOW))), NOW)
+    revocations.take(Kept(Token("s2"), 2**50), NOW)
+    left, refused = session.answer(JOINED, NOW)
+    assert (left, code([refused])) == (Leave("team:pink"), 103)
 
 
 # What it says of itself ------------------------------------------------------------------------------------------

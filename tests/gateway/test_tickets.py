@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import tickets
-from gateway.effects import Claims
+from gateway.effects import UNSTAMPED, Claims, Stamp
 
 texts = st.text(st.characters(codec="utf-8"), max_size=40)
 
@@ -22,7 +22,12 @@ def test_redis_knows_a_ticket_by_its_hash_alone() -> None:
     assert len(tickets.digest("tkt_\ud800")) == 64
 
 
-@given(texts, st.floats(0, 2e9), st.lists(texts, max_size=3))
-def test_claims_come_back_as_they_went(user: str, expires_at: float, topics: list[str]) -> None:
-    claims = Claims(user, expires_at, tuple(topics), b'{"name":"x"}')
+@given(texts, st.floats(0, 2e9), st.lists(texts, max_size=3), st.builds(Stamp, texts, st.floats(0, 2e9)))
+def test_claims_come_back_as_they_went(user: str, expires_at: float, topics: list[str], stamp: Stamp) -> None:
+    claims = Claims(user, expires_at, tuple(topics), b'{"name":"x"}', stamp=stamp)
     assert tickets.unpack(tickets.pack(claims)) == claims
+
+
+def test_one_of_an_earlier_release_counts_as_old() -> None:
+    old = b'{"user":"alice","expires_at":5.0,"topics":[],"info":""}'
+    assert tickets.unpack(old) == Claims("alice", 5.0, stamp=UNSTAMPED)
