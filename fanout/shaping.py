@@ -17,8 +17,8 @@ from bus.errors import BusError
 from bus.outcome import Outcome
 from bus.producers import Producers
 from bus.queue import Entry
+from fanout.look import Later
 from fanout.plan import Current
-from fanout.timers import Later
 
 Looked = Current | Later | Outcome
 

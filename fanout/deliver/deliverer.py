@@ -10,16 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bus.allowances import Allowances
 from bus.clock import Clock
+from bus.errors import BusError
+from bus.event import source_in
 from bus.jobs import Mark, Note
 from bus.keys import Keys, escape
-from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected, Retry
+from bus.outcome import Done, Expired, Gone, Misconfigured, Outcome, Rejected, Retry, Scope, Throttled
 from bus.people.categories import Categories, Category
 from bus.people.devices import Device, State
 from bus.people.directory import Directory
 from bus.people.vault import Unreadable
 from bus.pipe import Pipe
 from bus.policy import Bury, Settlement
+from bus.producers import Producers
 from bus.queue import Entry
 from fanout.channels.delivery import Delivery, Target
 from fanout.deliver.case import (
@@ -42,6 +46,7 @@ from fanout.deliver.stats import ChannelStats
 from fanout.job import Job, Kind, from_fields
 from fanout.wording import Content
 
+OVER_RATE: Final = "its producer's rate is reached"
 REFRESH: Final = 3600.0
 """A device that is well is noted as such at most once in so many seconds."""
 
@@ -63,6 +68,8 @@ class Office:
     unsubscribe: Unsubscribe
     clock: Clock
     stats: ChannelStats
+    producers: Producers
+    allowances: Allowances
     locale: str
     """Of people who have chosen none; so is the zone."""
     zone: str
@@ -100,9 +107,23 @@ class Deliverer:
         if (reason := judge(case, category, office.zone, now)) is not None:
             office.stats.outcomes["", type(reason).__name__.lower()] += 1
             return reason
+        if (wait := await self._over_rate(job, entry)) is not None:
+            return wait
         told = await self._send(case, category)
         file.provider = told.provider
         return given_up(case, told.outcome, office.clock.wall())
+
+    async def _over_rate(self, job: Job, entry: Entry) -> Throttled | None:
+        """Why a job has to wait for its producer's rate. It is counted once, and comes again when its turn is there."""
+        office = self._office
+        granted = office.producers.sends(source_in(job.ref) or "", office.channel)
+        if granted is None or entry.fields.get(b"w") == OVER_RATE.encode():
+            return None
+        try:
+            told = await office.allowances.reserve(*granted, 1)
+        except BusError:
+            return None  # the bucket may be on another server than the job, which need not wait for it
+        return Throttled(told.wait, Scope.TARGET, OVER_RATE) if told.wait else None
 
     # Looking -----------------------------------------------------------------------------------------------------
 

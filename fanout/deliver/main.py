@@ -15,6 +15,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
+from bus.allowances import Allowances
 from bus.clock import Clock, SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT
 from bus.errors import BusDown
@@ -26,6 +27,7 @@ from bus.people.directory import Directory
 from bus.people.unsubscribe import make as unsubscribe_token
 from bus.people.vault import Vault, unsubscribe_secret
 from bus.pipe import Pipe, Topology
+from bus.producers import Producers
 from fanout.deliver.backlog import read_backlog
 from fanout.deliver.compose import Composer
 from fanout.deliver.deliverer import Office, Unsubscribe
@@ -118,6 +120,8 @@ def _office(settings: DeliverSettings, channel: str, keys: Keys, pipe: Pipe, clo
         unsubscribe=_unsubscribe(settings),
         clock=clock,
         stats=stats,
+        producers=Producers(settings.producers),
+        allowances=Allowances(pipe, keys, clock),
         locale=settings.default_locale,
         zone=settings.default_timezone,
     )

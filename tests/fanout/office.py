@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bus.allowances import Allowances
 from bus.clock import Clock, SystemClock
 from bus.codec import encode_content
 from bus.consumer import Consumer
@@ -28,6 +29,7 @@ from bus.people.profile import Contacts, Profile, Webhook
 from bus.people.vault import Vault
 from bus.pipe import Pipe
 from bus.policy import SENDERS
+from bus.producers import Producers
 from bus.window import Window
 from fanout.channels.delivery import Delivery
 from fanout.deliver.bells import Bells
@@ -126,6 +128,8 @@ class Town:
             unsubscribe=lambda user, category, channel: None,
             clock=self.clock,
             stats=ChannelStats(channel),
+            producers=Producers({}),
+            allowances=Allowances(self.pipe, self.keys, self.clock),
             locale="en",
             zone="UTC",
         )

@@ -97,3 +97,18 @@ async def test_what_was_taken_past_others_is_not_taken_twice_by_the_next_worker(
         async with place.working("email", providers={"email": (Provider("main", other),)}, email_concurrency=8):
             await until(lambda: len(sender.taken) + len(other.taken) >= 420)
     assert sorted(sender.ids + other.ids) == sorted(set(sender.ids + other.ids))
+
+
+async def test_a_producer_is_kept_to_its_rate_of_a_channel_and_others_are_not(place: Town) -> None:
+    sender = Scripted()
+    producers = {"loud": {"channels": {"email": 40}}}
+    loud, quiet = await prepare(place, "loud"), await prepare(place, "quiet")
+    await flood(place, loud, 70)
+    await flood(place, quiet, 40)
+    began = place.clock.monotonic()
+    async with place.working("email", providers={"email": (Provider("main", sender),)}, producers=producers):
+        await until(lambda: sources(sender).count("quiet") == 40)
+        assert sources(sender).count("loud") < 60
+        await until(lambda: len(sender.taken) == 110)
+        assert place.clock.monotonic() - began > 0.6
+    assert len(set(sender.ids)) == 110

@@ -66,3 +66,18 @@ async def test_all_who_have_no_table_share_one_bucket(redis_server: Any, keys: K
             began = clock.monotonic()
             assert sorted(await read(node, 15)) == sorted((name, n) for name in "abc" for n in range(5))
             assert clock.monotonic() - began > 0.3
+
+
+async def test_a_flood_of_one_does_not_delay_twenty_of_another(redis_server: Any, keys: Keys) -> None:
+    producers = {"loud": {"rate": 100, "burst": 50}}
+    async with open_pipe(redis_server.url) as pipe:
+        node = Node(pipe, keys)
+        await node.listen("@alice")
+        await write(pipe, keys, "loud", range(2_000))
+        await write(pipe, keys, "quiet", range(20))
+        async with running_worker(settings_for(redis_server.url, keys, producers=producers)):
+            got: list[tuple[str, int]] = []
+            while ("quiet", 19) not in got:
+                got += await read(node, 1)
+        assert [number for producer, number in got if producer == "quiet"] == list(range(20))
+        assert len(got) < 400
