@@ -49,7 +49,7 @@ class StoredRules:
             return
         flat = await self._pipe.ask("HGETALL", self._keys.rules) if version is not None else []
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        self.namespaces.override({name.decode(): _loaded(raw) for name, raw in pairs})
+        self.namespaces.override({name.decode(errors="replace"): _loaded(raw) for name, raw in pairs})
         self._version = version
         self._on_change()
 

@@ -83,7 +83,7 @@ class Control:
         while True:
             cursor, flat = await self._pipe.ask("HSCAN", self._keys.revoked, cursor, "COUNT", PAGE)
             for name, value in zip(flat[::2], flat[1::2], strict=True):
-                if (kept := unpack(name.decode(), value.decode())) is not None:
+                if (kept := unpack(_text(name), _text(value))) is not None:
                     yield kept
             if cursor == b"0":
                 return
@@ -156,16 +156,16 @@ class Control:
         keys = self._keys
         total = int(await self._pipe.ask("ZCARD", keys.revoked_until))
         names = await self._pipe.ask("ZREVRANGE", keys.revoked_until, 0, limit - 1)
-        return [kept for kept in await self.named(name.decode() for name in names)], total
+        return [kept for kept in await self.named(_text(name) for name in names)], total
 
     async def named(self, names: Iterable[str]) -> list[Kept]:
         """Those of these names that are in force. Raises `BusError`."""
         wanted = list(names)
         values = await self._pipe.ask("HMGET", self._keys.revoked, *wanted) if wanted else ()
         now = self._clock.wall() * 1000
-        read = [unpack(name, value.decode()) for name, value in zip(wanted, values, strict=True) if value is not None]
+        read = [unpack(name, _text(value)) for name, value in zip(wanted, values, strict=True) if value is not None]
         return [kept for kept in read if kept is not None and kept.until > now]
 
 
 def _text(reply: bytes | None) -> str:
-    return reply.decode() if reply is not None else ""
+    return reply.decode(errors="replace") if reply is not None else ""

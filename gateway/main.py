@@ -122,7 +122,8 @@ async def _alive(node: Node) -> None:
             await node.heartbeat.beat()
             await node.control.look()  # before anyone comes: what is revoked, and which rules hold
             return
-        except BusError:
+        except BusError as error:
+            log.warning("waiting for Redis", extra={"reason": str(error)})
             await asyncio.sleep(RETRY)
 
 

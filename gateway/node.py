@@ -80,8 +80,11 @@ class Node:
     async def readiness(self) -> Readiness:
         """The same, and where the node stands."""
         ready = await self.ready()
-        state = "draining" if self.service.draining else self.pulse.state.value
-        return Readiness(ready, state, self.pulse.seconds)
+        state = self.pulse.state.value
+        if not ready:
+            # Not yet for so long that it were stale, but what just failed is no sign of health.
+            state = Health.STALE.value if self.pulse.state is Health.HEALTHY else state
+        return Readiness(ready, "draining" if self.service.draining else state, self.pulse.seconds)
 
 
 def build(

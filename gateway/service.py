@@ -60,7 +60,7 @@ from gateway.places import Places, address_digest
 from gateway.presence import Presence
 from gateway.receipts import Receipts
 from gateway.relay import Relay
-from gateway.revocation import Dismissal, Order
+from gateway.revocation import Dismissal, Order, Token, User
 from gateway.session import Session, SessionContext, State
 from gateway.settings import GatewaySettings
 from gateway.stats import Stats
@@ -230,17 +230,22 @@ class Service:
 
     def ordered(self, order: Order) -> None:
         """Something was revoked, or somebody is sent away: it holds here from now on."""
-        if not isinstance(order, Dismissal):
-            self.reconsider()
-            return
-        for connection in self.watch.everyone():
-            if connection.session.user == order.user:
-                self.stats.revoked += 1
-                connection.close(DISCONNECTS[order.code])
+        match order:
+            case User(user):
+                self._inspection.user(user)
+            case Token(jti):
+                self._inspection.token(jti)
+            case Dismissal(_, user, code):
+                for connection in self.watch.everyone():
+                    if connection.session.user == user:
+                        self.stats.revoked += 1
+                        connection.close(DISCONNECTS.get(code, Disconnect.FORCE_NO_RECONNECT))
+            case _:
+                assert_never(order)
 
     def reconsider(self) -> None:
-        """What connections may has changed: look at all of them again."""
-        self._inspection.begin()
+        """The rules have changed: look at all connections again."""
+        self._inspection.all()
 
     def _inspect(self, connection: Connection) -> None:
         session = connection.session

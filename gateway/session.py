@@ -261,12 +261,10 @@ class Session(Intake):
         """Whether what it rests on, its own token or else the connection's, no longer grants it."""
         if topic == self.inbox:
             return False
+        rule = self._context.namespaces.of(topic).subscribe
         if subscription.expires_at is None:
-            return self.may_subscribe(topic) is not None
-        context = self._context
-        if rights.token_error(context.namespaces, topic) is not None:
-            return True
-        return context.revocations.judge(self.user, subscription.stamp) is not None
+            return not self._standing.meets(rule, topic)
+        return rule == "nobody" or self._context.revocations.judge(self.user, subscription.stamp) is not None
 
     # Subscriptions -------------------------------------------------------------------------------------------------
 
