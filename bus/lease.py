@@ -6,7 +6,7 @@ nor acknowledge one, whatever it believes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from bus.errors import BusError
@@ -33,16 +33,26 @@ OnLease = Callable[[Lease | BusError | None], None]
 class Leases:
     """Takes, keeps and gives back leases for one owner. `ttl` in seconds.
 
-    `channel`: leases of that channel's jobs, which are apart from those of the partitions themselves.
+    `channel`: leases of that channel's jobs, which are apart from those of the partitions themselves. `silence`:
+    seconds after which a lease that was not kept may be taken from who lives no more; without it, it must run out.
     """
 
-    def __init__(self, pipe: Pipe, keys: Keys, owner: str, ttl: float, channel: str | None = None) -> None:
+    def __init__(
+        self,
+        pipe: Pipe,
+        keys: Keys,
+        owner: str,
+        ttl: float,
+        channel: str | None = None,
+        silence: float | None = None,
+    ) -> None:
         self._pipe, self._keys, self._owner, self._ttl = pipe, keys, owner, int(ttl * 1000)
         self._channel = channel
+        self._left = None if silence is None else max(0, int((ttl - silence) * 1000))
 
-    def ask(self, partition: int, held: Lease | None, on_answer: OnLease) -> None:
+    def ask(self, partition: int, held: Lease | None, living: Collection[str], on_answer: OnLease) -> None:
         """Take the lease of a partition, or keep `held`, now. `on_answer` is called with the lease, None where another
-        has it, or why nobody knows.
+        has it, or why nobody knows. `living`: whose leases are not to be taken.
 
         A lease that ran out comes back as it was, unless it was given to another meanwhile.
         """
@@ -54,7 +64,8 @@ class Leases:
                 on_answer(Lease(partition, self._owner, reply) if reply else None)
 
         fence = held.fence if held is not None else 0
-        self._pipe.post_script("lease", self._places(partition), (self._owner, self._ttl, fence), answered)
+        taking = () if self._left is None or held is not None else (self._left, *living)
+        self._pipe.post_script("lease", self._places(partition), (self._owner, self._ttl, fence, *taking), answered)
 
     async def hold(self, partitions: Iterable[int]) -> dict[int, Lease | None]:
         """Take or keep the leases of these partitions; None where another has it. Raises `BusError`.

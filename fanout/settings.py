@@ -18,8 +18,9 @@ class FanoutSettings(PeopleSettings):
 
     worker_ttl: float = 3.0
     """How long a worker counts as alive after its last heartbeat."""
-    lease_ttl: float = 3.0
-    """How long a partition stays with a worker that does not renew its lease."""
+    lease_ttl: float = 10.0
+    """How long a partition stays with a worker that lives and does not renew its lease. Longer than Redis may hang:
+    when it is over, what was under way is done again."""
     batch: int = 100
     """Most entries taken from a partition at a time, at most 1000."""
     keep_acked: float = 60.0

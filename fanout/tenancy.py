@@ -163,7 +163,8 @@ class Tenancy:
                 continue
             self._asked.add(partition)
             self._open += 1
-            self._leases.ask(partition, held.lease if held is not None else None, partial(self._answered, partition))
+            lease = held.lease if held is not None else None
+            self._leases.ask(partition, lease, self._crew.members, partial(self._answered, partition))
 
     def _answered(self, partition: int, lease: Lease | BusError | None) -> None:
         self._open -= 1

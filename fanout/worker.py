@@ -26,9 +26,9 @@ from fanout.doorbell import Doorbell
 from fanout.ladder.steps import Steps
 from fanout.publisher import Publisher
 from fanout.replay import Replay
-from fanout.shaping import Shaper
 from fanout.resolver import Resolver
 from fanout.settings import FanoutSettings
+from fanout.shaping import Shaper
 from fanout.stats import Stats
 from fanout.tenancy import BEATS, DOUBTFUL, Tenancy
 from fanout.timers import Timers
@@ -100,7 +100,7 @@ class Worker:
         self._tenancy = Tenancy(
             name,
             Registry(control, keys.workers, name, settings.worker_ttl),
-            Leases(control, keys, name, settings.lease_ttl),
+            Leases(control, keys, name, settings.lease_ttl, silence=settings.worker_ttl),
             keys.partitions,
             self._begin,
             stats,

@@ -65,8 +65,8 @@ class DeliverSettings(PeopleSettings):
     worker_ttl: float = 3.0
     """How long a worker counts as alive after its last heartbeat."""
     lease_ttl: float = 15.0
-    """How long a partition's jobs stay with a worker that does not renew its lease. Longer than Redis may hang: when
-    it is over, what was under way is sent again."""
+    """How long a partition's jobs stay with a worker that lives and does not renew its lease. Longer than Redis may
+    hang: when it is over, what was under way is sent again."""
     dead_size: int = 10_000
     """Most dead letters kept per partition."""
     inbox_ttl: int = 30 * 86_400

@@ -35,7 +35,7 @@ class ChannelWorker:
         self._connect, self._line = connect, connect()
         self._bells = Bells(self._line)
         registry = Registry(control, self._keys.deliverers(office.channel), name, settings.worker_ttl)
-        leases = Leases(control, self._keys, name, settings.lease_ttl, office.channel)
+        leases = Leases(control, self._keys, name, settings.lease_ttl, office.channel, settings.worker_ttl)
         self._tenancy = Tenancy(
             name,
             registry,

@@ -40,3 +40,30 @@ async def test_an_error_is_not_a_lost_lease(redis_server: RedisSite, keys: Keys)
         await pipe.ask("LPUSH", keys.lease(1), "x")
         with pytest.raises(BusError):
             await Leases(pipe, keys, "a", 60).hold((0, 1))
+
+
+async def test_of_the_dead_a_lease_is_taken_when_it_was_silent_and_of_nobody_else(
+    redis_server: RedisSite, keys: Keys
+) -> None:
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        lost, heir = Leases(pipe, keys, "lost", 60, silence=20), Leases(pipe, keys, "heir", 60, silence=20)
+
+        async def ask(leases: Leases, held: Lease | None, *living: str) -> Lease | BusError | None:
+            answer: asyncio.Future[Lease | BusError | None] = asyncio.get_running_loop().create_future()
+            leases.ask(1, held, living, answer.set_result)
+            return await answer
+
+        first = Lease(1, "lost", 1)
+        assert await ask(lost, None, "lost") == first
+        assert await ask(heir, None, "heir") is None, "it was kept a moment ago: who stops has work to end"
+        await pipe.ask("PEXPIRE", keys.lease(1), 39_000)
+        assert await ask(heir, None, "heir", "lost") is None, "it lives"
+        assert await ask(lost, first, "lost") == first
+        await pipe.ask("PEXPIRE", keys.lease(1), 39_000)
+        assert await ask(heir, None, "heir") == Lease(1, "heir", 2)
+        assert 50_000 < await pipe.ask("PTTL", keys.lease(1)) <= 60_000
+        assert await ask(lost, first, "lost", "heir") is None
+        dropped: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        heir.drop(Lease(1, "heir", 2), dropped.set_result)
+        assert await dropped == 1
+        assert await ask(lost, first, "lost") == Lease(1, "lost", 3)
