@@ -188,11 +188,13 @@ def build(
 
 
 def _log_health(node: str, state: Health, seconds: float) -> None:
-    if state is Health.HEALTHY:
-        log.info("messages come back from Redis", extra={"node": node})
-    else:
-        text = f"no message comes back from Redis; this node is {state.value}"
-        log.warning(text, extra={"node": node, "seconds": round(seconds, 1)})
+    match state:
+        case Health.HEALTHY:
+            log.info("messages come back from Redis", extra={"node": node})
+        case Health.STALE:
+            log.warning("no message comes back from Redis", extra={"node": node, "seconds": round(seconds, 1)})
+        case _:
+            log.error("cut off from Redis: clients are sent away", extra={"node": node, "seconds": round(seconds, 1)})
 
 
 def _context(settings: GatewaySettings, node: str, namespaces: Namespaces, revocations: Revocations) -> SessionContext:
