@@ -23,6 +23,7 @@ from bus.log import configure
 from bus.namespaces import Namespaces
 from bus.people.categories import Categories, read_ladder
 from bus.pipe import Pipe, Topology
+from bus.server_clock import ServerClock
 from bus.stored_rules import StoredRules
 from fanout.alarm import Alarm
 from fanout.audience import Retention, Rules
@@ -54,6 +55,7 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         label = f"fanout-wait-{what}-{name}"
         return Pipe(where, name=label, clock=clock, timeout=BLOCK + COMMAND_TIMEOUT, scripts=False)
 
+    served = ServerClock(clock, pipe, keys)
     stored = StoredRules(pipe, keys, Namespaces(settings.namespaces))
     rules = Rules(
         keys,
@@ -64,7 +66,7 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         LiveWords(Templates(Path(settings.templates) if settings.templates else None), settings.default_locale),
     )
     alarm, alarm_line = Alarm(pipe, keys, name), waiting_line("alarm")
-    publisher = Publisher(pipe, rules, settings, Graves(clock, settings.routes_ttl), clock, stats, alarm.ring)
+    publisher = Publisher(pipe, rules, settings, Graves(clock, settings.routes_ttl), served, stats, alarm.ring)
     steps = Steps(
         pipe,
         keys,
@@ -74,7 +76,7 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         dead=settings.dead_size,
         stats=stats,
     )
-    worker = Worker(name, pipe, control, waiting_line, keys, generations, publisher, steps, settings, clock, stats)
+    worker = Worker(name, pipe, control, waiting_line, keys, generations, publisher, steps, settings, served, stats)
     if not await fit(where, keys, clock, stop):
         return
     async with asyncio.TaskGroup() as group:
@@ -94,8 +96,9 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
             await pipe.wait_up(COMMAND_TIMEOUT)
             await control.wait_up(COMMAND_TIMEOUT)
         with suppress(BusError):
+            await served.look()
             await stored.look()
-        background.append(group.create_task(stored.run()))
+        background += [group.create_task(served.run()), group.create_task(stored.run())]
         log.info("at work", extra={"worker": name})
         gc.freeze()
         await worker.run(stop)

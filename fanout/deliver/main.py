@@ -18,7 +18,7 @@ from typing import Final
 from bus.allowances import Allowances
 from bus.clock import Clock, SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT
-from bus.errors import BusDown
+from bus.errors import BusDown, BusError
 from bus.fitness import fit
 from bus.keys import Keys
 from bus.log import configure
@@ -28,6 +28,7 @@ from bus.people.unsubscribe import make as unsubscribe_token
 from bus.people.vault import Vault, unsubscribe_secret
 from bus.pipe import Pipe, Topology
 from bus.producers import Producers
+from bus.server_clock import ServerClock
 from fanout.deliver.backlog import read_backlog
 from fanout.deliver.compose import Composer
 from fanout.deliver.deliverer import Office, Unsubscribe
@@ -64,7 +65,8 @@ async def run(
     where = Topology(settings.redis_url, clock=clock)
     pipe = Pipe(where, name=f"deliver-{name}", clock=clock)
     control = Pipe(where, name=f"deliver-control-{name}", clock=clock)
-    offices = [_office(settings, channel, keys, pipe, clock, find) for channel in channels]
+    served = ServerClock(clock, pipe, keys)
+    offices = [_office(settings, channel, keys, pipe, clock, served, find) for channel in channels]
     workers = [_worker(name, office, control, settings, _waiting(where, clock)) for office in offices]
     if not await fit(where, keys, clock, stop):
         return
@@ -86,6 +88,9 @@ async def run(
         with suppress(BusDown):  # it was there a moment ago and will be again
             await pipe.wait_up(COMMAND_TIMEOUT)
             await control.wait_up(COMMAND_TIMEOUT)
+        with suppress(BusError):
+            await served.look()
+        background.append(group.create_task(served.run()))
         log.info("at work", extra={"worker": name, "channel": ", ".join(channels)})
         gc.freeze()
         # Each delivery makes some hundred objects that die with it; to look for cycles among them all the time cost a
@@ -99,7 +104,10 @@ async def run(
     log.info("stopped", extra={"worker": name})
 
 
-def _office(settings: DeliverSettings, channel: str, keys: Keys, pipe: Pipe, clock: Clock, find: Find) -> Office:
+def _office(
+    settings: DeliverSettings, channel: str, keys: Keys, pipe: Pipe, clock: Clock, served: Clock, find: Find
+) -> Office:
+    """`clock`: what providers are told the time by; `served`: Redis's, by which jobs expire."""
     vault = Vault(settings.directory_keys, settings.directory_index_key) if settings.directory_keys else None
     stats = ChannelStats(channel)
     guard = Guard(
@@ -118,7 +126,7 @@ def _office(settings: DeliverSettings, channel: str, keys: Keys, pipe: Pipe, clo
         composer=Composer(Templates(Path(settings.templates) if settings.templates else None, clock), channel),
         guard=guard,
         unsubscribe=_unsubscribe(settings),
-        clock=clock,
+        clock=served,
         stats=stats,
         producers=Producers(settings.producers),
         allowances=Allowances(pipe, keys, clock),

@@ -34,7 +34,7 @@ from tocsin.embedded import free_port
 from tocsin.toml import to_toml
 
 PARTITIONS = 8
-LIMIT = 60
+LIMIT = 120
 TOPIC = "room:upgrade"
 HERE = Release("itself")
 RELEASES = [previous()]
