@@ -88,7 +88,8 @@ def tls_context(tls: Tls | None) -> ssl.SSLContext | None:
             context.load_cert_chain(tls.cert, tls.key or None)
     except OSError as error:  # an SSLError is one
         files = ", ".join(file for file in (tls.ca, tls.cert, tls.key) if file)
-        reason = error.strerror or "no certificate or key in PEM, or they do not belong together"
+        pem = "no certificate or key in PEM, or they do not belong together"
+        reason = pem if isinstance(error, ssl.SSLError) else error.strerror
         raise BadSetting(f"redis_url: a file of its TLS options cannot be used ({files}): {reason}") from None
     return context
 

@@ -148,14 +148,19 @@ class Line(asyncio.Protocol):
             self.drop("Redis sent a reply that nobody asked for")
             return
         if isinstance(reply, hiredis.ReplyError):
-            reply = Refused(str(reply))
-            if reply.code in FLUSHED:
-                self.drop(FLUSHED[reply.code])
-                return
+            self._refuse(Refused(str(reply)))
+            return
         self._answered += 1
         self.waiting.popleft()(reply)
-        if self._fatal and isinstance(reply, Refused) and reply.code in self._fatal:
-            self.drop(f"Redis says {reply.code}")
+
+    def _refuse(self, refusal: Refused) -> None:
+        if refusal.code in FLUSHED:
+            self.drop(FLUSHED[refusal.code])
+            return
+        self._answered += 1
+        self.waiting.popleft()(refusal)
+        if refusal.code in self._fatal:
+            self.drop(f"Redis says {refusal.code}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
