@@ -15,8 +15,8 @@ from typing import Final
 
 from bus.errors import BusError
 from bus.keys import Keys
-from bus.partition import SLOTS, crc16
 from bus.pipe import Asks, Pipe, Reply, Server
+from bus.pipe.routing import slot_of
 from bus.scripts import load
 
 FIRST: Final = "1"
@@ -58,7 +58,7 @@ class Generations:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._slots = [crc16(_tag(keys.generation(p))) % SLOTS for p in range(keys.partitions)]
+        self._slots = [slot_of(keys.generation(p).encode()) for p in range(keys.partitions)]
         self._known: dict[int, Generation] = {}
         self._watchers: list[OnChange] = []
 
@@ -111,7 +111,3 @@ class Generations:
         if changed:
             for on_change in tuple(self._watchers):
                 on_change(changed)
-
-
-def _tag(key: str) -> bytes:
-    return key.partition("{")[2].partition("}")[0].encode()

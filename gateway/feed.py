@@ -7,7 +7,7 @@ its log, which is the same as any position check, only sooner.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -15,7 +15,8 @@ import orjson
 from bus.connect import BLOCK
 from bus.errors import BusError
 from bus.keys import Keys, inbox_of
-from bus.pipe import Pipe
+from bus.pipe import Asks, Pipe, Server
+from bus.pipe.routing import slot_of
 from gateway.flusher import Flusher
 from gateway.hub import Hub, Verdict
 from gateway.joins import Joins
@@ -55,6 +56,9 @@ class Feed:
         self._filling = False
         self.read_to = 0
         """Number of the newest entry read."""
+        self._newest: Sequence[bytes] = ()
+        """That entry."""
+        self._server = ""
 
     async def run(self) -> None:
         """Read until cancelled. A lost connection is waited out; nothing is lost, for the stream keeps."""
@@ -68,6 +72,7 @@ class Feed:
                 continue
             for _, entries in found or ():
                 for number, flat in entries:
+                    self._newest = flat
                     self._take(int(number.partition(b"-")[0]), dict(zip(flat[::2], flat[1::2], strict=True)))
             self._flusher.wake()
             self._watch_gaps()
@@ -78,6 +83,24 @@ class Feed:
             self._joins.check_all_soon()
         self.read_to = number
         self.apply(fields)
+
+    async def arrived(self, asks: Asks, server: Server, slots: Container[int]) -> None:
+        """A connection to a server is new (see `bus.pipe.Arrival`). Raises `BusError`.
+
+        Another one than before may have forgotten the newest of the stream, and others may have put something in its
+        place: then it is read again.
+        """
+        if slot_of(self._stream.encode()) not in slots or self._server == server.run_id:
+            return
+        if self._server and self.read_to:
+            (found,) = await asks([("XRANGE", self._stream, f"{self.read_to}-0", f"{self.read_to}-0")])
+            if isinstance(found, BusError):
+                raise found
+            # Where it was trimmed, what is left was not read either.
+            if not found or found[0][1] != self._newest:
+                self.read_to = 0
+            self._joins.check_all_soon()
+        self._server = server.run_id
 
     def drop_read(self, pipe: Pipe) -> None:
         """Take what was read out of the stream now; else it stays until the stream is full, or ends with the node."""

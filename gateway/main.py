@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Container, Coroutine
 from functools import partial
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from bus.fitness import RETRY, fit
 from bus.generation import Generations
 from bus.keys import Keys
 from bus.log import configure
-from bus.pipe import Pipe, Topology
+from bus.pipe import Asks, Pipe, Server, Topology
 from gateway import emulation, events_stream, http_stream, server, sse
 from gateway.api import app, dev, dev_mailbox, dev_phone, dev_reach, me
 from gateway.api.price_feed import PriceFeed, Spawn
@@ -71,7 +71,11 @@ async def run(settings: GatewaySettings, *listening: socket.socket) -> None:
     await fit(where, keys, clock)
     generations = Generations(keys)
     pipe = Pipe(where, name="gateway", clock=clock, arrival=generations)
-    line = Pipe(where, name="gateway-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
+
+    async def arrived(asks: Asks, server: Server, slots: Container[int]) -> None:
+        await node.feed.arrived(asks, server, slots)
+
+    line = Pipe(where, name="gateway-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT, arrival=arrived)
     patience = COMMAND_TIMEOUT + settings.replication_timeout
     behind = Pipe(where, name="gateway-durable", clock=clock, timeout=patience, arrival=generations)
     group = asyncio.TaskGroup()

@@ -7,11 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from bus.cursor import Cursor
+from bus.errors import Refused
 from bus.generation import Generations
 from bus.keys import Keys, inbox_of
-from bus.partition import SLOTS, crc16
 from bus.pipe import ALL_SLOTS, Server
+from bus.pipe.routing import slot_of
 from gateway.effects import Claims
 from gateway.node import Node
 from gateway.wire.codes import Disconnect
@@ -40,7 +43,7 @@ class Scene:
 
     def slots(self, topic: str) -> Container[int]:
         """Those of its partition alone, so that connections stay, which end with their inbox."""
-        return (crc16(self.keys.log(topic).partition("{")[2].partition("}")[0].encode()) % SLOTS,)
+        return (slot_of(self.keys.log(topic).encode()),)
 
     async def replicate(self, *topics: str) -> None:
         """A replica has these as they are now."""
@@ -159,7 +162,9 @@ async def test_an_inbox_is_recovered_on_a_new_connection(redis_server: RedisSite
         assert (found["recovered"], [p["data"] for p in found["publications"]]) == (True, [2])
 
 
-async def test_a_crowd_recovers_without_asking_redis_for_each(redis_server: RedisSite, keys: Keys) -> None:
+async def test_a_crowd_recovers_without_asking_redis_for_each(
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with scene(redis_server, keys) as it:
         clients = [Client(it.node) for _ in range(20)]
         for client in clients:
@@ -169,18 +174,17 @@ async def test_a_crowd_recovers_without_asking_redis_for_each(redis_server: Redi
         it.look()
         for client in clients:
             await told_to_recover(client)
-        asked = 0
+        asked: list[str] = []
         post_script = it.node.pipe.post_script
 
         def counted(name: str, *more: Any) -> None:
-            nonlocal asked
-            asked += name == "join"
+            asked.append(name)
             post_script(name, *more)
 
-        it.node.pipe.post_script = counted  # type: ignore[method-assign]
+        monkeypatch.setattr(it.node.pipe, "post_script", counted)
         for client in clients:
             assert (await subscribed(client, 3, "room:a", first))["recovered"] is True
-        assert asked == 1, "the first asks anew; all others are where it is"
+        assert asked.count("join") == 1, "the first asks anew; all others are where it is"
 
 
 async def test_only_topics_of_changed_partitions_are_looked_at(redis_server: RedisSite, keys: Keys) -> None:
@@ -196,13 +200,13 @@ async def test_only_topics_of_changed_partitions_are_looked_at(redis_server: Red
         it.node.stats.position_checks = 0
         it.node.service.joins.check_soon(frozenset((3,)))
         it.look()
-        await alice.until(lambda c: it.node.stats.position_checks)
+        await alice.ask({"id": 5, "history": {"channel": here}})
         assert it.node.stats.position_checks == 1
         # Two at once: neither keeps the other from being looked at.
         it.node.service.joins.check_soon(frozenset((3,)))
         it.node.service.joins.check_soon(frozenset((5,)))
         it.look()
-        await alice.ask({"id": 5, "history": {"channel": here}})
+        await alice.ask({"id": 6, "history": {"channel": here}})
         assert it.node.stats.position_checks == 4
 
 
@@ -259,3 +263,40 @@ async def test_receipts_of_the_lost_cancel_nothing(redis_server: RedisSite, keys
         assert await receipts.now("alice", epoch, ((2, 2),)) == "epoch"
         assert await receipts.now("alice", epoch, ((1, 2),)) == 1
         assert await it.node.pipe.ask("HGET", keys.meta(ALICE), "acked") == b"1-1"
+
+
+# The node's own stream -----------------------------------------------------------------------------------------------
+
+
+async def test_what_took_the_place_of_lost_entries_of_the_nodes_stream_is_read(
+    redis_server: RedisSite, keys: Keys
+) -> None:
+    async with scene(redis_server, keys) as it:
+        node, alice = it.node, Client(it.node)
+        await alice.connect("alice")
+        stream, sequence = keys.node_deliveries(node.id), keys.node_sequence(node.id)
+        for number in range(3):
+            await it.producer.notify("alice", number)
+        await alice.until(lambda c: len(c.publications) == 3)
+        feed, asks = node.feed, node.pipe.asks
+        await feed.arrived(asks, Server("a"), ALL_SLOTS)
+        await feed.arrived(asks, Server("a"), ALL_SLOTS)
+        await feed.arrived(asks, Server("b"), range(0))
+        await feed.arrived(asks, Server("b"), ALL_SLOTS)
+        assert feed.read_to == 3, "nothing is missing there"
+        # The newest entry is lost, and so is its number: the next one gets it.
+        await node.pipe.asks([("DEL", stream), ("SET", sequence, 2)])
+        await it.producer.notify("alice", 3)
+        await feed.arrived(asks, Server("c"), ALL_SLOTS)
+        assert feed.read_to == 0
+
+
+async def test_a_feed_that_cannot_ask_does_not_begin(redis_server: RedisSite, keys: Keys) -> None:
+    async with scene(redis_server, keys) as it:
+        feed = it.node.feed
+        feed.read_to = 1
+        await feed.arrived(it.node.pipe.asks, Server("a"), ALL_SLOTS)
+        await it.node.pipe.ask("DEL", keys.node_deliveries(it.node.id))
+        await it.node.pipe.ask("SET", keys.node_deliveries(it.node.id), "of another type")
+        with pytest.raises(Refused):
+            await feed.arrived(it.node.pipe.asks, Server("b"), ALL_SLOTS)
