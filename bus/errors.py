@@ -56,6 +56,7 @@ PASSING = frozenset(
         "CLUSTERDOWN",
         "TRYAGAIN",
         "MASTERDOWN",
+        "UNBLOCKED",  # a blocked read, when its server becomes a replica
         "NOREPLICAS",
         "BUSY",
         "MOVED",
