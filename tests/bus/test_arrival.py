@@ -58,6 +58,7 @@ async def test_it_comes_before_any_other_command_and_on_every_connection(tmp_pat
             assert len({server.run_id for server in arrived}) == 2
 
 
+@pytest.mark.one_server
 async def test_one_that_fails_costs_the_connection_and_is_tried_again(redis_server: RedisSite) -> None:
     failures: list[BusError] = [Refused("OOM no room"), BusDown("away")]
 
@@ -73,6 +74,7 @@ async def test_one_that_fails_costs_the_connection_and_is_tried_again(redis_serv
         assert await pipe.ask("PING") == b"PONG"
 
 
+@pytest.mark.one_server
 async def test_what_it_asks_on_a_connection_that_is_over_fails(redis_server: RedisSite) -> None:
     kept: list[Asks] = []
 

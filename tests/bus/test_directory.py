@@ -20,6 +20,7 @@ from bus.people.profile import BadProfile, Contacts, Profile, Webhook
 from bus.people.vault import KEY_BYTES, Unreadable, Vault
 from bus.pipe import Pipe
 from tests.conftest import open_pipe
+from tests.looking import names
 from tests.servers import RedisSite
 
 
@@ -50,13 +51,10 @@ class Stand:
 
     async def dump(self) -> bytes:
         """Every key and value under this test's prefix."""
-        found, cursor = b"", b"0"
-        while True:
-            cursor, names = await self.pipe.ask("SCAN", cursor, "MATCH", f"{self.keys.prefix}:*", "COUNT", 1000)
-            for name in names:
-                found += name + b"\n" + b"\n".join(await self.pipe.ask("HGETALL", name)) + b"\n"
-            if cursor == b"0":
-                return found
+        found = b""
+        for name in await names(self.pipe, self.keys):
+            found += name + b"\n" + b"\n".join(await self.pipe.ask("HGETALL", name)) + b"\n"
+        return found
 
 
 @asynccontextmanager
@@ -204,11 +202,19 @@ class CrashingPipe:
     def __init__(self, pipe: Pipe, commands: int) -> None:
         self._pipe, self._left = pipe, commands
 
+    def _spend(self) -> None:
+        if not self._left:
+            raise Crash
+        self._left -= 1
+
+    async def scan(self, pattern: str, count: int) -> AsyncIterator[list[bytes]]:
+        self._spend()
+        async for found in self._pipe.scan(pattern, count):
+            yield found
+
     def __getattr__(self, name: str) -> object:
         async def call(*args: object) -> object:
-            if not self._left:
-                raise Crash
-            self._left -= 1
+            self._spend()
             return await getattr(self._pipe, name)(*args)
 
         return call

@@ -22,7 +22,8 @@ async def piped(server: RedisSite) -> AsyncIterator[Pipe]:
 
 async def test_an_event_goes_with_the_last_one_who_has_it(any_server: RedisSite, keys: Keys) -> None:
     async with piped(any_server) as pipe:
-        body, seen, counts = keys.body(0, REF), keys.seen(0, REF), keys.counts(0, REF)
+        p = keys.partition("a")
+        body, seen, counts = keys.body(p, REF), keys.seen(p, REF), keys.counts(p, REF)
         await pipe.ask("HSET", body, "pub", "x", "n", 2)
         await pipe.ask("HSET", seen, "@a", 1, "@b", 1)
         await pipe.ask("HSET", counts, "acked", 1)
@@ -37,14 +38,15 @@ async def test_an_event_goes_with_the_last_one_who_has_it(any_server: RedisSite,
 
 async def test_whom_an_event_was_given_is_known_from_inbox_and_trail_too(any_server: RedisSite, keys: Keys) -> None:
     async with piped(any_server) as pipe:
-        body, inbox, trail = keys.body(0, REF), keys.log("@a"), keys.trail("a")
+        p = keys.partition("a")
+        body, inbox, trail = keys.body(p, REF), keys.log("@a"), keys.trail("a")
         for command in (
             ("HSET", body, "pub", "x", "n", 3),
             ("XADD", inbox, "7-0", "b", "x"),
             ("XADD", trail, "9-1", "e", "x"),
         ):
             await pipe.ask(*command)
-        names = [body, keys.seen(0, REF), keys.counts(0, REF), inbox, trail]
+        names = [body, keys.seen(p, REF), keys.counts(p, REF), inbox, trail]
         for _ in range(2):
             await pipe.script("erase_event", names, ["@a", "0", 1, "7-0", "9-1"])
             assert await pipe.ask("HGET", body, "n") == b"2"
@@ -53,10 +55,11 @@ async def test_whom_an_event_was_given_is_known_from_inbox_and_trail_too(any_ser
 
 async def test_what_waits_for_its_time_stays_and_what_is_of_the_system_goes(any_server: RedisSite, keys: Keys) -> None:
     async with piped(any_server) as pipe:
-        body = keys.body(0, REF)
-        names = [body, keys.seen(0, REF), keys.counts(0, REF), keys.log("@a"), keys.trail("a")]
+        p = keys.partition("a")
+        body = keys.body(p, REF)
+        names = [body, keys.seen(p, REF), keys.counts(p, REF), keys.log("@a"), keys.trail("a")]
         await pipe.ask("HSET", body, "e", "x")
-        await pipe.ask("HSET", keys.seen(0, REF), "@a", 0)
+        await pipe.ask("HSET", keys.seen(p, REF), "@a", 0)
         assert await pipe.script("erase_event", names, ["@a", "0", 0]) == 0
         assert await pipe.ask("EXISTS", body) == 1
         assert await pipe.script("erase_event", names, ["@a", "1", 0]) == 1

@@ -13,6 +13,7 @@ from bus.keys import Keys
 from bus.people.followers import CHUNK, TOGETHER, Followers
 from bus.pipe import Pipe
 from tests.conftest import open_pipe
+from tests.looking import names
 from tests.servers import RedisSite
 
 TOPIC = "news:sport"
@@ -81,13 +82,8 @@ async def test_many_at_once_leave_time_for_others(
 
 
 async def left(pipe: Pipe, keys: Keys) -> AsyncIterator[bytes]:
-    cursor = b"0"
-    while True:
-        cursor, names = await pipe.ask("SCAN", cursor, "MATCH", f"{keys.prefix}:*", "COUNT", 1000)
-        for name in names:
-            yield name
-        if cursor == b"0":
-            return
+    for name in await names(pipe, keys):
+        yield name
 
 
 async def test_many_at_once_and_page_by_page(any_server: RedisSite, keys: Keys) -> None:

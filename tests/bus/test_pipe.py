@@ -55,6 +55,7 @@ async def test_replies_come_in_the_order_of_the_commands(redis_server: RedisSite
     assert seen == [b"%d" % n for n in range(1_000)]
 
 
+@pytest.mark.one_server
 async def test_commands_of_a_turn_leave_in_one_write(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), piped(url) as pipe:
         proxy.chunks.clear()
@@ -112,6 +113,7 @@ async def test_scripts_that_were_flushed_are_loaded_again(redis_server: RedisSit
         assert await pipe.script("register", (keys.workers,), (1_000,)) == []
 
 
+@pytest.mark.one_server
 async def test_a_lost_connection_fails_what_is_under_way(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), piped(url) as pipe:
         proxy.hold()
@@ -126,6 +128,7 @@ async def test_a_lost_connection_fails_what_is_under_way(redis_server: RedisSite
         assert sorted(await pipe.script("register", (keys.workers,), (1_000,))) == [b"w0", b"w1", b"w2"]
 
 
+@pytest.mark.one_server
 async def test_a_late_reply_costs_the_connection_and_never_answers_another(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), piped(url, timeout=0.2) as pipe:
         proxy.hold()
@@ -136,6 +139,7 @@ async def test_a_late_reply_costs_the_connection_and_never_answers_another(redis
         assert await pipe.asks(("ECHO", n) for n in range(5)) == [b"%d" % n for n in range(5)]
 
 
+@pytest.mark.one_server
 async def test_who_gives_up_keeps_the_place_in_the_line(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), piped(url) as pipe:
         proxy.hold()
@@ -162,6 +166,7 @@ async def test_too_many_commands_are_refused_and_the_rest_runs(
         assert all(isinstance(reply, Overloaded) for reply in replies[3:])
 
 
+@pytest.mark.one_server
 async def test_what_the_socket_cannot_take_is_bounded(
     redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

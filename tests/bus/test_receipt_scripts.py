@@ -17,6 +17,7 @@ from bus.pipe import Arg, Pipe
 from bus.ranges import Ranges, merge, parse, text, without
 from bus.trail import Kind, decode
 from tests.conftest import open_pipe
+from tests.looking import existing
 from tests.servers import RedisSite
 
 EPOCH = "e1"
@@ -104,7 +105,7 @@ async def test_another_epoch_or_what_is_not_there_yet_is_refused(bench: Bench) -
     assert await bench.note(("ann", ((1, 2),), ())) == [[-1, b"top"]]
     assert await bench.note(("bob", (), ((1, 1),))) == [[-1, b"epoch"]]
     assert await bench.acked("ann") == ()
-    assert await bench.ask("EXISTS", bench.keys.trail("ann"), bench.keys.meta("@bob")) == 0
+    assert await existing(bench.pipe, bench.keys.trail("ann"), bench.keys.meta("@bob")) == 0
 
 
 async def test_a_position_that_lags_behind_its_log_refuses_nothing(bench: Bench) -> None:

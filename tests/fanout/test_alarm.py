@@ -59,6 +59,7 @@ async def test_a_worker_hears_the_calls_for_it(redis_server: RedisSite, keys: Ke
         assert await woken.times(3) == [3, 5, 3]
 
 
+@pytest.mark.one_server
 async def test_calls_wait_for_a_worker_that_is_only_away(redis_server: RedisSite, keys: Keys) -> None:
     async with (
         open_pipe(redis_server.url) as pipe,

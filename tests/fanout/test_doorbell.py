@@ -67,6 +67,7 @@ async def test_it_can_be_rung_by_hand(redis_server: RedisSite, keys: Keys) -> No
         bell.ring()
 
 
+@pytest.mark.one_server
 async def test_after_an_outage_it_rings_for_what_may_have_come(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), hung(url, keys.events(0)) as (bell, line):
         async with asyncio.TaskGroup() as group:

@@ -15,6 +15,7 @@ from bus.outcome import Retry
 from fanout.ladder.rungs import decode_ladder
 from fanout.plan import Current
 from tests.fanout.ladder_stand import LADDER, SOON, Ladder, ladder_on, step
+from tests.looking import existing
 from tests.servers import RedisSite
 
 CATEGORIES = {"codes": {"required": True}, "ads": {"off": ["live"]}, "quiet": {"ladder": [{"via": "live"}]}}
@@ -279,7 +280,7 @@ async def test_a_topic_that_is_followed_begins_a_walk_wherever_a_follower_lives(
         assert orjson.loads(content)["title"] == "hello"
         assert over == b"%d" % SOON
         assert await ladder.ask("TTL", keys.body(p, event.ref)) > 0
-    assert await ladder.ask("EXISTS", *(keys.bulk(p) for p in range(keys.partitions))) == 2
+    assert await existing(ladder.pipe, *(keys.bulk(p) for p in range(keys.partitions))) == 2
     p = keys.partition("news:a")
     assert await ladder.ask("HGET", keys.counts(p, event.ref), "topics") in (b"1", b"2")
 
@@ -289,7 +290,7 @@ async def test_what_is_no_notification_is_for_no_follower(ladder: Ladder, more: 
     await followed(ladder, "news:a", *range(ladder.keys.partitions))
     event = Event(**{"id": "1", "source": "shop", "type": "x", "created_at": 0.0, "topics": ("news:a",)} | more)  # type: ignore[arg-type]
     await ladder.publisher.publish([Current(event, SOON / 1000)])
-    assert await ladder.ask("EXISTS", *(ladder.keys.bulk(p) for p in range(ladder.keys.partitions))) == 0
+    assert await existing(ladder.pipe, *(ladder.keys.bulk(p) for p in range(ladder.keys.partitions))) == 0
 
 
 async def test_nothing_withdrawn_begins_a_walk(ladder: Ladder) -> None:
@@ -311,4 +312,4 @@ async def test_an_event_can_be_given_to_people_whom_it_does_not_name(ladder: Lad
     for user in (bob, carol):
         assert await ladder.ask("XLEN", ladder.keys.log(f"@{user}")) == 1
     assert len(await ladder.timers()) == 2
-    assert await ladder.ask("EXISTS", ladder.keys.log("@zoe"), ladder.keys.log("news:a")) == 0
+    assert await existing(ladder.pipe, ladder.keys.log("@zoe"), ladder.keys.log("news:a")) == 0

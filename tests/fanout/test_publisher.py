@@ -62,6 +62,7 @@ async def test_an_event_does_not_overtake_one_that_failed(redis_server: RedisSit
             assert [b'"data":%d' % n in p for n, p in zip(order, publications, strict=True)] == [True] * len(order)
 
 
+@pytest.mark.one_server
 async def test_a_connection_lost_in_a_batch_finishes_nothing(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), holding_proxy(redis_server.port) as (proxy, url), open_pipe(url) as pipe:
         works, _ = publisher(pipe, keys)
@@ -86,6 +87,7 @@ async def test_a_nodes_broken_stream_is_not_held_against_the_event(redis_server:
         assert (stats.relayed, stats.not_relayed) == (0, 1)
 
 
+@pytest.mark.one_server
 async def test_a_node_that_cannot_be_told_now_is_told_later(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(10), holding_proxy(redis_server.port) as (proxy, url), open_pipe(url) as pipe:
         works, stats = publisher(pipe, keys)

@@ -17,6 +17,7 @@ from fanout.timers import Timers
 from tests.conftest import open_pipe
 from tests.fanout.ladder_stand import MAIL, SOON, Ladder, ladder_on, step
 from tests.fanout.stand import running_worker, settings_for
+from tests.looking import values
 from tests.servers import RedisSite
 
 
@@ -122,5 +123,5 @@ async def test_an_offline_person_of_anothers_partition_waits_for_nobody(
 
 
 async def owners(pipe: Pipe, keys: Keys) -> set[bytes]:
-    held = await pipe.ask("MGET", *(keys.lease(p) for p in range(keys.partitions)))
+    held = await values(pipe, *(keys.lease(p) for p in range(keys.partitions)))
     return {value.split(b" ")[0] for value in held if value}

@@ -20,6 +20,7 @@ from fanout.main import run
 from fanout.settings import FanoutSettings
 from tests.conftest import open_pipe
 from tests.fanout.stand import Node, data_of, running_worker, send, settings_for
+from tests.looking import existing, values
 from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
@@ -238,7 +239,7 @@ async def test_workers_share_join_and_leave(pipe: Pipe, keys: Keys, redis_server
             sent[topic] += 1
 
     async def owners() -> dict[str, int]:
-        held = await pipe.ask("MGET", *(keys.lease(p) for p in range(keys.partitions)))
+        held = await values(pipe, *(keys.lease(p) for p in range(keys.partitions)))
         names = [value.split(b" ")[0].decode() for value in held if value]
         return {name: names.count(name) for name in names}
 
@@ -264,7 +265,7 @@ async def test_workers_share_join_and_leave(pipe: Pipe, keys: Keys, redis_server
         assert mine == list(range(5))
         assert [data_of(publication) for publication in (await node.read(topic, 0))[2]] == list(range(5))
     assert await pipe.ask("ZCARD", keys.workers) == 0  # all have said goodbye
-    assert await pipe.ask("EXISTS", *(keys.lease(p) for p in range(keys.partitions))) == 0
+    assert await existing(pipe, *(keys.lease(p) for p in range(keys.partitions))) == 0
 
 
 async def test_redis_may_be_full_for_a_while(keys: Keys, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.conftest import open_pipe
 from tests.fanout.stand import Node, data_of, send
 from tests.faults.checker import check
 from tests.faults.ledger import Accepted, Ledger, Stored
+from tests.looking import values
 from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
@@ -243,7 +244,7 @@ async def test_the_partitions_of_a_killed_worker_move_within_seconds(tmp_path: P
             async def shared_out() -> bool:
                 """Whether every partition is with the one it falls to."""
                 members = [name.decode() for name in await pipe.script("register", (keys.workers,), (1,))]
-                held = await pipe.ask("MGET", *(keys.lease(p) for p in range(keys.partitions)))
+                held = await values(pipe, *(keys.lease(p) for p in range(keys.partitions)))
                 owners = [value.split(b" ")[0].decode() if value else None for value in held]
                 return owners == [owner_of(p, members) for p in range(keys.partitions)]
 

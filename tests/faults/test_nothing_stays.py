@@ -16,6 +16,7 @@ from tests.fanout.office import Scripted, Town, town, until
 from tests.fanout.stand import running_worker, send
 from tests.fanout.stand import settings_for as worker_settings
 from tests.gateway.stand import Client, running_node
+from tests.looking import names
 from tests.servers import RedisSite
 
 LADDER: Final = [
@@ -38,15 +39,8 @@ def answer(delivery: Delivery) -> Outcome:
 
 async def lasting(place: Town) -> set[str]:
     """Let all times be over; the keys that are left."""
-    found: set[bytes] = set()
-    cursor: bytes | str = b"0"
-    while True:
-        cursor, some = await place.pipe.ask("SCAN", cursor, "MATCH", place.keys.prefix + "*", "COUNT", 1_000)
-        found.update(some)
-        if cursor == b"0":
-            break
     left = set()
-    for key in found:
+    for key in await names(place.pipe, place.keys):
         if await place.pipe.ask("TTL", key) < 0:
             left.add(key.decode())
             if key.endswith(b":meta"):

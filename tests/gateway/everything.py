@@ -6,6 +6,7 @@ from typing import Final
 
 from bus.keys import Keys
 from bus.pipe import Pipe, Reply
+from tests.looking import names
 
 READ: Final = {
     b"string": ("GET",),
@@ -20,15 +21,11 @@ READ: Final = {
 async def everything(pipe: Pipe, keys: Keys) -> dict[str, bytes]:
     """By key, its content in one piece."""
     found: dict[str, bytes] = {}
-    cursor = b"0"
-    while True:
-        cursor, names = await pipe.ask("SCAN", cursor, "MATCH", f"{keys.prefix}:*", "COUNT", 1000)
-        for name in names:
-            if (kind := await pipe.ask("TYPE", name)) != b"none":
-                command, *arguments = READ[kind]
-                found[name.decode()] = _flat(await pipe.ask(command, name, *arguments))
-        if cursor == b"0":
-            return found
+    for name in await names(pipe, keys):
+        if (kind := await pipe.ask("TYPE", name)) != b"none":
+            command, *arguments = READ[kind]
+            found[name.decode()] = _flat(await pipe.ask(command, name, *arguments))
+    return found
 
 
 def _flat(reply: Reply) -> bytes:

@@ -20,6 +20,7 @@ from gateway.revocation import Dismissal, Token, User
 from gateway.wire.codes import Disconnect, Error
 from gateway.wire.framing import Wire
 from tests.gateway.stand import SECRET, Client, Producer, running_node
+from tests.looking import existing
 from tests.servers import RedisSite
 
 SPACES = {
@@ -259,8 +260,8 @@ async def test_all_keys_go_with_the_last_that_is_revoked(redis_server: RedisSite
         names = (keys.revoked, keys.revoked_until, keys.revoked_version)
         await one.pipe.script(*one.control._call(("t:a", ""), int((now() + 0.15) * 1000)))
         await one.pipe.script(*one.control._call(("t:b", ""), int((now() + 0.05) * 1000)))
-        assert await one.pipe.ask("EXISTS", *names) == 3
-        while await one.pipe.ask("EXISTS", *names):  # noqa: ASYNC110  # Redis tells nobody
+        assert await existing(one.pipe, *names) == 3
+        while await existing(one.pipe, *names):  # noqa: ASYNC110  # Redis tells nobody
             await asyncio.sleep(0.02)
 
 

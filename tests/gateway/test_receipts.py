@@ -163,6 +163,7 @@ async def test_a_pong_of_an_emulated_client_comes_over_another_node(redis_server
 # On their way ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_server
 async def test_they_go_by_themselves_and_many_people_in_one_call(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), running_node(url, keys) as node:
         users = [f"u{n}" for n in range(300) if keys.partition(f"@u{n}") == 3][:20]
@@ -182,6 +183,7 @@ async def test_they_go_by_themselves_and_many_people_in_one_call(redis_server: R
         assert b"".join(proxy.chunks).count(b"EVALSHA") == 1
 
 
+@pytest.mark.one_server
 async def test_while_redis_is_away_they_are_kept_and_said_again(
     redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

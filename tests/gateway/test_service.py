@@ -432,7 +432,7 @@ async def test_a_node_taken_for_dead_tells_redis_again_what_it_listens_to(redis_
         alice = Client(node)
         await alice.connect("alice")
         routes = keys.routes(inbox_of("alice"))
-        await node.pipe.ask("DEL", routes, keys.node_alive(node.id))
+        await node.pipe.asks([("DEL", routes), ("DEL", keys.node_alive(node.id))])
         await node.heartbeat.beat()
         node.service.watch.tick(0.0, 0.0)
         assert await node.pipe.ask("HKEYS", routes) == [node.id.encode()]

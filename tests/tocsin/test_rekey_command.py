@@ -21,6 +21,7 @@ from bus.people.vault import vault_of
 from fanout.channels.vapid import Vapid
 from fanout.deliver.settings import load as load_deliver
 from tests.conftest import open_pipe
+from tests.looking import names
 from tests.servers import RedisSite
 from tocsin.cli import main
 from tocsin.settings import load_gateway, read_checked
@@ -156,10 +157,7 @@ def test_a_new_index_key_moves_everybody(capsys: pytest.CaptureFixture[str], ins
     async def erase(directory: Directory) -> None:
         await directory.erase("alice")
         await directory.erase("bob")
-        cursor, found = await directory._pipe.ask(
-            "SCAN", 0, "MATCH", f"{installation.keys.prefix}:*", "COUNT", 1_000_000
-        )
-        assert (cursor, found) == (b"0", [])
+        assert await names(directory._pipe, installation.keys) == []
 
     installation.with_directory(erase)
 

@@ -19,6 +19,7 @@ from tests.bus.holding_proxy import holding_proxy
 from tests.gateway.api import harness
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import EVENT, KEY, api_keys
+from tests.looking import names
 from tests.servers import RedisSite
 
 OURS = {"idempotency-key": "order-7"}
@@ -186,13 +187,13 @@ async def test_the_fingerprint_outlives_a_request_that_broke_off(open_api: OpenA
 async def test_everything_kept_goes_when_its_day_is_over(open_api: OpenApi) -> None:
     async with open_api(ingest_options={"remembered": 100}) as api:
         await api.post(EVENT, OURS)
-        names = await api.pipe.ask("KEYS", f"{api.keys.prefix}:*")
-        kept = [name for name in names if b"accepted" in name or b"idempotency" in name]
+        kept = [name for name in await names(api.pipe, api.keys) if b"accepted" in name or b"idempotency" in name]
         assert len(kept) == 2
         for name in kept:
             assert 0 < await api.pipe.ask("TTL", name) <= 100
 
 
+@pytest.mark.one_server
 async def test_the_answer_is_lost_on_the_way_and_the_repeat_finds_it(redis_server: RedisSite, keys: Keys) -> None:
     """Redis appends, then the connection breaks: the producer is told 503, repeats, and there is one event."""
     async with (
@@ -214,6 +215,7 @@ async def test_the_answer_is_lost_on_the_way_and_the_repeat_finds_it(redis_serve
         assert [stored["data"] for stored in await api.stored()] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.one_server
 async def test_accepting_once_tells_of_an_outage_per_event(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
         await api.cut_off(proxy)

@@ -72,6 +72,7 @@ async def test_without_redis_a_post_is_503_at_once_and_works_when_it_is_back(tmp
         server.stop()
 
 
+@pytest.mark.one_server
 async def test_what_was_appended_without_an_answer_is_not_appended_again(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
         proxy.hold()
@@ -108,6 +109,7 @@ async def test_one_partition_refuses_and_the_others_accept(open_api: OpenApi, ca
         await api.pipe.ask("DEL", api.keys.events(api.keys.partition("alice")))
 
 
+@pytest.mark.one_server
 async def test_outcomes_are_values(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
         await api.pipe.ask("SET", keys.events(keys.partition("alice")), "x")

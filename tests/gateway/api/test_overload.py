@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from bus.keys import Keys
 from bus.pipe import Pipe
@@ -67,6 +68,7 @@ async def test_a_partition_whose_workers_are_behind_refuses_alone(redis_server: 
         assert (await api.post(here)).status_code == 202
 
 
+@pytest.mark.one_server
 async def test_a_redis_that_hangs_is_met_by_a_bounded_number_of_requests(redis_server: Any, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), open_api(url, keys, posts=20) as api:
         assert (await api.post(EVENT)).status_code == 202

@@ -18,6 +18,7 @@ from tests.bus.holding_proxy import holding_proxy
 from tests.gateway.api import harness
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import TOKENS
+from tests.looking import names
 from tests.servers import RedisSite
 
 
@@ -30,7 +31,7 @@ async def test_a_token_gives_a_ticket_that_redis_knows_by_its_hash(open_api: Ope
         assert response.json()["expires_in"] == TTL == 30
         assert is_ticket(made)
         assert len(made) > 40
-        (name,) = await api.pipe.ask("KEYS", f"{api.keys.prefix}:ticket:*")
+        (name,) = await names(api.pipe, api.keys)
         assert made not in name.decode()
         assert name.decode() == api.keys.ticket(digest(made))
         assert 0 < await api.pipe.ask("TTL", name) <= TTL
@@ -65,7 +66,7 @@ async def test_without_a_good_token_there_is_none(open_api: OpenApi, authorizati
         assert response.status_code == status
         assert ("www-authenticate" in response.headers) == (status == 401)
         assert ("retry-after" in response.headers) == (status == 503)
-        assert await api.pipe.ask("KEYS", f"{api.keys.prefix}:*") == []
+        assert await names(api.pipe, api.keys) == []
 
 
 async def test_a_verifier_that_does_not_answer_is_not_waited_for_for_ever(
@@ -114,6 +115,7 @@ async def test_an_expired_token_is_called_so(open_api: OpenApi) -> None:
         assert response.json()["detail"] == "the token has expired"
 
 
+@pytest.mark.one_server
 async def test_without_redis_it_is_503(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys) as api:
         await api.cut_off(proxy)

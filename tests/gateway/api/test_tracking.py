@@ -266,6 +266,7 @@ async def test_a_long_trail_is_read_to_its_end(shop: Shop) -> None:
     assert kinds == ["queued", "sent"]
 
 
+@pytest.mark.one_server
 async def test_without_redis_nothing_is_answered(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), open_api(url, keys) as api:
         await api.cut_off(proxy)

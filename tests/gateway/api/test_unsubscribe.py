@@ -159,6 +159,7 @@ async def test_who_was_erased_is_not_remembered_because_of_an_old_mail(open_api:
         assert await everything(api.pipe, api.keys) == {}
 
 
+@pytest.mark.one_server
 async def test_when_redis_is_away(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys, **KEYED) as api:
         await api.cut_off(proxy)

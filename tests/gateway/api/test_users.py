@@ -278,6 +278,7 @@ async def test_a_person_is_erased_and_may_be_so_again(open_api: OpenApi) -> None
         assert (await ask(api, "GET", "/alice")).status_code == 404
 
 
+@pytest.mark.one_server
 async def test_when_redis_is_away(redis_server: RedisSite, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), harness.open_api(url, keys, **KEYED) as api:
         await api.cut_off(proxy)
