@@ -13,7 +13,7 @@ from tests.simulation.__main__ import main
 from tests.simulation.flaws import FLAWS
 from tests.simulation.world import run
 
-SEEDS = 80
+SEEDS = 60
 FIRST = 0
 WITHIN = 60
 """A flaw is found by one of so many seeds."""
