@@ -147,6 +147,14 @@ def test_an_empty_map_covers_nothing() -> None:
     assert (SlotMap().uncovered, SlotMap().masters) == (SLOTS, ())
 
 
+def test_the_masters_of_a_map_are_found_once_and_do_not_tell_maps_apart() -> None:
+    same = SlotMap((A, Place("a", 1), B, *(None,) * (SLOTS - 3)), 4)
+    assert same.masters == (A, B)
+    assert same.masters is same.masters
+    assert same == SlotMap((A, A, B, *(None,) * (SLOTS - 3)), 4)
+    assert same.moved(1, C).masters == (A, B, C)
+
+
 @given(st.lists(st.tuples(st.integers(0, SLOTS - 1), st.sampled_from([A, B, C])), max_size=8))
 def test_each_slot_is_at_the_master_it_moved_to_last(moves: list[tuple[int, Place]]) -> None:
     known = start = read_slots([[0, SLOTS - 1, [b"a", 1]]], A, 1)
