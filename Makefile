@@ -9,12 +9,13 @@ NPM := $(shell command -v npm 2>/dev/null)
 NODE := $(patsubst %/package-lock.json,%/node_modules/stamp,$(wildcard web/package-lock.json tests/*/package-lock.json))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test install-node demo test quick lint types contracts coverage page load soak bench clean
+.PHONY: help install install-test install-node demo test test-cluster test-sentinel quick lint types contracts coverage page load soak bench clean
 
 help:
 	@echo 'make demo [PORT=8000]   run the whole system and its page'
 	@echo 'make install            make .venv and install into it, when needed'
 	@echo 'make test               every check; quick: without the slow ones'
+	@echo 'make test-cluster       the tests on a Redis Cluster; make test-sentinel: on a Sentinel trio'
 	@echo 'make load               load test of a system of its own, with an HTML report'
 	@echo 'make bench              the figures, as a table and in bench.json'
 	@echo 'make soak               faults at random for ten minutes; SOAK="--site cluster --seconds 3600"'
@@ -68,6 +69,10 @@ bench: install-test
 
 test: install-test install-node lint types contracts coverage
 	$(BIN)/pytest $(PYTEST)
+
+# The same tests on other forms of Redis; those about a single server, and those that try all forms anyway, stay out.
+test-cluster test-sentinel: install-test install-node
+	$(BIN)/pytest --redis=$(@:test-%=%) -m 'not browser and not conformance' $(PYTEST)
 
 quick: install-test lint types contracts
 	$(BIN)/pytest -q -m 'not slow and not browser and not conformance' $(PYTEST)

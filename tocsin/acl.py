@@ -43,8 +43,8 @@ COMMANDS: Final[Mapping[str, str]] = {
         "xrange xread xreadgroup xrevrange xtrim zadd zcard zrange zrangebyscore zrem zremrangebyscore zscore"
     ),
     "cli": (
-        "del exists expire get hdel hget hgetall hincrby hkeys hmget hset incr ltrim pexpire pexpireat scan set srem "
-        "time ttl xadd xdel xlen xrange xrevrange zadd zrem zscore"
+        "del exists expire get hdel hget hgetall hincrby hkeys hmget hset incr ltrim pexpire pexpireat pttl scan set "
+        "srem time ttl xadd xdel xlen xrange xrevrange zadd zrem zscore"
     ),
 }
 """What each role does; `cli` is who runs `tocsin dead` and `tocsin rekey`."""
