@@ -1,0 +1,215 @@
+"""A reconnect herd: everybody is cut off at once, misses some events, and comes back at once.
+
+Each client does what an SDK does: connect with its token, subscribe from where it was; sent away, it comes again after
+what Retry-After says. Measured are the seconds until all are back with all that they missed, what that cost Redis per
+client, how long someone who was not cut off had to wait for an answer meanwhile (the clients' own work included, for
+they share a process), and the longest time for which the gateway did nothing but serve the herd.
+
+Alone: `python -m loadtest.bench.herd [clients]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtest.bench.process import Failed
+from loadtest.bench.servers import TOPIC, Tocsin
+from loadtest.figures import percentile
+from loadtest.frames import Opcode, encode, upgrade_request, upgraded
+from loadtest.tokens import user_token
+
+PATIENCE = 120.0
+MISSED = 20
+"""Events that everybody missed."""
+TOGETHER = 500
+"""Clients that first come at a time, before there is a herd."""
+PROBE = 0.05
+"""Seconds between two pings of the one who stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many there are."""
+
+    clients: int = 10_000
+
+
+SMALL = Size(1_000)
+
+
+class Herded(Tocsin):
+    """A gateway whose topic has a history."""
+
+    def environment(self) -> dict[str, str]:
+        """As ever, with a history."""
+        env = super().environment()
+        path = Path(env["TOCSIN_CONFIG"])
+        path.write_text(path.read_text().replace('subscribe = "user"\n', 'subscribe = "user"\nhistory_size = 100\n'))
+        return env
+
+
+class Member(asyncio.Protocol):
+    """One client; `done` holds the answer to its subscription, or the seconds after which to come again."""
+
+    def __init__(self, hello: bytes, port: int) -> None:
+        self._hello, self._port = hello, port
+        self._seen = b""
+        self._open = False
+        self.done: asyncio.Future[bytes | float] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport | None = None
+        self.pongs: asyncio.Queue[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say who we are, all in one write as a browser would in two."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.write(upgrade_request("127.0.0.1", self._port, "/connection/websocket"))
+        transport.write(encode(Opcode.TEXT, self._hello))
+
+    def data_received(self, data: bytes) -> None:
+        """Wait for the subscription's answer; afterwards only pongs are of interest."""
+        if self.done.done():
+            if self.pongs is not None and b'"id":3' in data:
+                self.pongs.put_nowait(None)
+            return
+        self._seen += data
+        if not self._open and b"\r\n\r\n" in self._seen:
+            head, _, self._seen = self._seen.partition(b"\r\n\r\n")
+            self._open = upgraded(head + b"\r\n\r\n")
+            if not self._open:
+                found = re.search(rb"(?i)retry-after: (\d+)", head)
+                self._end(float(found[1]) if found else 1.0)
+        if self._open and b'"id":2' in self._seen:
+            self._end(self._seen)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Before the answer: come again soon."""
+        self._end(1.0)
+
+    def _end(self, what: bytes | float) -> None:
+        if not self.done.done():
+            self.done.set_result(what)
+
+
+async def come(port: int, hello: bytes) -> tuple[Member, bytes, int]:
+    """Connect until it works: the member, its answer, how often it was sent away."""
+    away = 0
+    while True:
+        try:
+            _, member = await asyncio.get_running_loop().create_connection(
+                lambda: Member(hello, port), "127.0.0.1", port
+            )
+            answer: bytes | float = await member.done
+        except OSError:
+            answer = 1.0
+        if isinstance(answer, bytes):
+            return member, answer, away
+        away += 1
+        await asyncio.sleep(answer * random.uniform(0.5, 1.0))
+
+
+def _hello(token: str, position: Mapping[str, object] | None) -> bytes:
+    subscribe: dict[str, object] = {"channel": TOPIC}
+    if position is not None:
+        subscribe |= {"recover": True, **position}
+    commands = ({"id": 1, "connect": {"token": token}}, {"id": 2, "subscribe": subscribe})
+    return "\n".join(json.dumps(command) for command in commands).encode()
+
+
+async def _all_in(port: int, hellos: list[bytes], together: int) -> list[tuple[Member, bytes, int]]:
+    turns = asyncio.Semaphore(together)
+
+    async def one(hello: bytes) -> tuple[Member, bytes, int]:
+        async with turns:
+            return await come(port, hello)
+
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(hello)) for hello in hellos]
+    return [task.result() for task in tasks]
+
+
+async def _probe(member: Member, waits: list[float], stop: asyncio.Event) -> None:
+    """Ask for something small again and again, and note how long each answer took."""
+    assert member.transport is not None
+    pongs = member.pongs = asyncio.Queue()
+    while not stop.is_set():
+        began = time.monotonic()
+        member.transport.write(encode(Opcode.TEXT, b'{"id":3,"presence_stats":{"channel":"none"}}'))
+        async with asyncio.timeout(PATIENCE):
+            await pongs.get()
+        waits.append(time.monotonic() - began)
+        await asyncio.sleep(PROBE)
+
+
+async def run(server: Tocsin, size: Size) -> dict[str, float]:
+    """The readings. Raises `Failed` when somebody came back without all that they missed."""
+    ends = time.time() + 3600
+    tokens = [user_token(f"user-{n}", server.secret, expires_at=ends) for n in range(size.clients + 1)]
+    first = await _all_in(server.port, [_hello(token, None) for token in tokens], TOGETHER)
+    (stays, *_), herd = first[0], first[1:]
+    found = re.search(rb'"epoch":"([^"]+)"(?:,"offset":(\d+))?', herd[0][1].partition(b'"id":2')[2])
+    if found is None:
+        raise Failed("the topic has no position")
+    top = int(found[2] or 0)
+    for member, *_ in herd:
+        assert member.transport is not None
+        member.transport.abort()
+    server.broadcast(MISSED)
+    await asyncio.sleep(1.0)
+    # Not all of them were at the same place.
+    places = [max(0, top - n % 3) for n in range(size.clients)]
+    hellos = [
+        _hello(token, {"epoch": found[1].decode(), "offset": at}) for token, at in zip(tokens[1:], places, strict=True)
+    ]
+    waits: list[float] = []
+    stop = asyncio.Event()
+    server.loop_blocked()
+    commands, began = int(server.redis.info("stats")["total_commands_processed"]), time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_probe(stays, waits, stop))
+        back = await _all_in(server.port, hellos, size.clients)
+        seconds = time.monotonic() - began
+        stop.set()
+    blocked = server.loop_blocked() or 0.0
+    spent = int(server.redis.info("stats")["total_commands_processed"]) - commands
+    for member in (stays, *(one for one, *_ in back)):
+        assert member.transport is not None
+        member.transport.abort()
+    await asyncio.sleep(0.1)  # or they would still be open when the loop ends
+    for (_, answer, _), at in zip(back, places, strict=True):
+        if answer.count(b'"offset":') < top + MISSED - at or b'"recovered":true' not in answer:
+            raise Failed("somebody came back without all that they missed")
+    return {
+        "herd_seconds": seconds,
+        "herd_commands": spent / size.clients,
+        "herd_away": sum(away for *_, away in back) / size.clients,
+        "herd_p99": 1000 * percentile(waits, 99),
+        "herd_blocked": 1000 * blocked,
+    }
+
+
+def measure(folder: Path, size: Size) -> dict[str, float]:
+    """Start a system, drive the herd, and end it."""
+    with Herded(folder) as server:
+        return asyncio.run(run(server, size))
+
+
+def main() -> None:
+    """Print the readings."""
+    size = Size(int(sys.argv[1])) if len(sys.argv) > 1 else Size()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, value in measure(Path(folder), size).items():
+            print(f"{name:15} {value:10.2f}")
+
+
+if __name__ == "__main__":
+    main()
