@@ -15,7 +15,7 @@ from tests.simulation.world import run
 
 SEEDS = 60
 FIRST = 0
-WITHIN = 60
+WITHIN = 200
 """A flaw is found by one of so many seeds."""
 
 

@@ -235,6 +235,7 @@ class World:
             self.trouble_a_client,
             self.trouble_a_client,
             self.stall_a_client,
+            self.new_device,
             self.trouble_a_provider,
         ]
 
@@ -336,6 +337,9 @@ class World:
             noticed = chance.random() < 0.5
             self.kernel.say(client.name, "goes" if noticed else "is cut off")
             client.leave(noticed, back_in=chance.choice((None, chance.uniform(0.0, 40.0))))
+
+    def new_device(self) -> None:
+        self.add_client(self.kernel.chance.choice(USERS))
 
     def stall_a_client(self) -> None:
         """It does not read for a while."""
