@@ -62,6 +62,11 @@ class Link:
         """How many there are now."""
         return len(self._pairs)
 
+    @property
+    def halves(self) -> int:
+        """How many of them have lost their server and are not told."""
+        return len(self._halves)
+
     # What can go wrong -------------------------------------------------------------------------------------------
 
     def hold(self, *, to_server: bool = True, to_client: bool = True) -> None:
@@ -79,14 +84,14 @@ class Link:
 
     def reset(self) -> None:
         """Every connection ends at once, with a RST to both; new ones are welcome."""
-        self._do(self._reset)
+        self._do(self.drop_all)
 
     def cut(self) -> None:
         """Reset, and whoever connects is reset as well."""
 
         def cut() -> None:
             self._refuses = True
-            self._reset()
+            self.drop_all()
 
         self._do(cut)
 
@@ -103,15 +108,19 @@ class Link:
     def heal(self) -> None:
         """Nothing is wrong any more; what was held back arrives."""
 
-        def heal() -> None:
-            self._refuses = False
-            for way in (self.to_server, self.to_client):
-                way.delay = way.rate = 0
-                way.open.set()
+        self._do(self.pass_all)
 
-        self._do(heal)
+    # In the proxy's own thread -----------------------------------------------------------------------------------
 
-    def _reset(self) -> None:
+    def pass_all(self) -> None:
+        """As `heal`."""
+        self._refuses = False
+        for way in (self.to_server, self.to_client):
+            way.delay = way.rate = 0
+            way.open.set()
+
+    def drop_all(self) -> None:
+        """As `reset`."""
         for pair in list(self._pairs.items()):
             for writer in pair:
                 _abort(writer)
@@ -213,11 +222,10 @@ class Chaos:
     async def _close(self) -> None:
         for server in self._servers:
             server.close()
-        mine = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in tasks:
-            task.cancel()
-        if tasks:
+        for link in self.links:
+            link.pass_all()
+            link.drop_all()
+        if tasks := [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]:
             await asyncio.wait(tasks)
 
 

@@ -219,7 +219,9 @@ def _no_script_holds_redis(ledger: Ledger, limits: Limits) -> Iterator[str]:
 
 
 def _nothing_withdrawn_goes_out(ledger: Ledger, limits: Limits) -> Iterator[str]:
-    since = {withdrawn.event: withdrawn.at for withdrawn in ledger.withdrawn}
+    losses = [fault for fault in ledger.faults if fault.loses]
+    # What Redis itself loses may be a withdrawal.
+    since = {w.event: w.at for w in ledger.withdrawn if not any(f.at <= w.at <= f.until for f in losses)}
     for call in ledger.calls:
         if call.event in since and call.at > _flown(since[call.event], ledger.faults, limits.flight):
             late = call.at - since[call.event]

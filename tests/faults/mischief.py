@@ -19,7 +19,7 @@ from tests.servers import Cluster
 REDIS: Final = "redis"
 BEFORE: Final = 1.0
 """Seconds before a master is lost in which what was written may not have reached a replica."""
-MOVED: Final = 400
+MOVED: Final = 12
 """Slots that move at a time."""
 COSTS: Final = frozenset({Kind.DELAY, Kind.HALF_OPEN})
 """Faults that nobody takes for a crash."""

@@ -157,6 +157,13 @@ def test_a_pause_makes_a_call_late_that_was_under_way() -> None:
     assert found(ledger) == []
 
 
+def test_a_withdrawal_may_be_lost_with_its_master() -> None:
+    ledger = good()
+    ledger.withdrawn = [Withdrawn("gone", 10.5)]
+    ledger.calls.append(Called("k3", "gone", "ann", "webhook", 40.0))
+    assert found(ledger) == []
+
+
 def test_a_recipient_that_fails_alone_is_buried_alone() -> None:
     ledger = good()
     ledger.accepted.append(Accepted("half", (ANN, ROOM), 8.0, poison=True))

@@ -1,6 +1,7 @@
-"""The short set: a handful of seeds, each a few seconds of faults in a running system, and all invariants at the end.
+"""The short set: a few seeds, each some seconds of faults in a running system, and all invariants at the end.
 
-`make soak` runs longer ones. A failure names its seed: `python -m tests.faults.soak --seed N --runs 1` repeats it.
+`make soak` runs longer ones. A failure names its seed, and this plays it again, on `one`, `sentinel` or `cluster`:
+`python -m tests.faults.soak --site one --seed N --runs 1 --length 8 --faults 6`.
 """
 
 from __future__ import annotations
@@ -11,27 +12,30 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.checker import Limits, check
+from tests.faults.ledger import REPLICATED, STORED
 from tests.faults.scene import Size, play
 from tests.faults.world import World, world
+from tests.servers import KINDS
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 LIMITS = Limits(script=0.25, reach=15.0)
 """How long a script seems to hold Redis depends here on what else the machine does; other tests measure that."""
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.sites]
 
 
-@pytest.fixture(scope="module")
-def broken_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("world")) as made:
+@pytest.fixture(scope="module", params=KINDS)
+def broken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("world"), request.param) as made:
         yield made
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_the_invariants_hold_whatever_breaks(broken_world: World, seed: int) -> None:
-    async with asyncio.timeout(120):
-        scene = await play(broken_world, seed, Size(seconds=9.0, faults=7))
+async def test_the_invariants_hold_whatever_breaks(broken: World, seed: int) -> None:
+    mode = STORED if broken.site.kind == "one" else REPLICATED
+    async with asyncio.timeout(150):
+        scene = await play(broken, seed, Size(seconds=8.0, faults=6), mode=mode)
     assert [str(violation) for violation in check(scene.ledger, LIMITS)] == [], scene.steps
     assert scene.unhelpful == []
-    assert len(scene.ledger.accepted) > 50
-    assert broken_world.faults() == []
+    assert len(scene.ledger.accepted) > 20
+    assert broken.faults() == []

@@ -48,6 +48,8 @@ ROLES: Mapping[str, Mapping[str, Any]] = {
     "deliver": {"worker_ttl": 1.0, "lease_ttl": 1.0, "allow_private_addresses": True},
 }
 """Settings under which what takes seconds by default takes less."""
+REPLICAS: Mapping[str, int] = {"one": 1, "sentinel": 2, "cluster": 1}
+"""Of each master: any may be promoted, so what is to outlive the master has to be on all of them."""
 TOCSIN = ("tocsin",)
 
 
@@ -142,6 +144,7 @@ def world(
     `settings`: of a role, beside those of `ROLES`; `program`: the module that runs the roles; `server`: that of Redis.
     """
     given = {role: {**own, **(settings or {}).get(role, {})} for role, own in ROLES.items()}
+    given["gateway"].setdefault("replicas", REPLICAS[kind])
     keys = {"shop": {"sha256": sha256(KEY.encode()).hexdigest(), "scopes": ["events", "admin"]}}
     table = {**QUICK, "namespaces": {"room": OPEN}, **given, "gateway": {**given["gateway"], "api_keys": keys}}
     config = folder / "tocsin.toml"
