@@ -19,7 +19,7 @@ import redis
 from loadtest.bench.fanout import SLOW, Worker, partition_of
 from loadtest.bench.masters import form
 from loadtest.bench.process import Failed, Process, cpu_seconds, wait_until
-from loadtest.bench.servers import LOAD_CORE, START_TIMEOUT, Server, free_ports
+from loadtest.bench.servers import LOAD_CORE, START_TIMEOUT, Server, all_free, free_ports
 
 Readings = dict[str, float]
 
@@ -27,6 +27,8 @@ LADDER: list[dict[str, object]] = [{"via": "live"}, {"via": "email", "after": 60
 POLL = 0.05
 """Seconds between two looks at how far the workers are; each costs Redis a command per partition."""
 PATIENCE = 60.0
+BUS = 10_000
+"""A node's port on the cluster's bus is so much higher than its own."""
 GREETING = 2_000
 """Recipients of each of the events that make everybody's inbox before anything is counted."""
 
@@ -74,8 +76,8 @@ class Crew(Worker):
         return stores
 
     def _ports(self) -> list[int]:
-        """Free ones whose neighbours of the cluster's bus, 10,000 above, exist."""
-        while (first := free_ports(self.masters)) + self.masters + 10_000 > 65_535:
+        """Free ones whose neighbours on the cluster's bus, 10,000 above, are free too."""
+        while not all_free(range((first := free_ports(self.masters)) + BUS, first + BUS + self.masters)):
             continue
         return [first + number for number in range(self.masters)]
 

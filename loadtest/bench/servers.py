@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -42,15 +42,20 @@ def free_port() -> int:
 
 def free_ports(count: int) -> int:
     """The first of so many TCP ports in a row that were free a moment ago."""
-    while True:
-        first = free_port()
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            continue
-        return first
+    while not all_free(range(first := free_port(), first + count)):
+        continue
+    return first
+
+
+def all_free(ports: Iterable[int]) -> bool:
+    """Whether these are ports, and nobody has one of them."""
+    try:
+        for port in ports:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 class Server(ABC):
