@@ -35,7 +35,7 @@ class Doorbell:
             return
         while (found := await self._block(position)) is None:
             pass
-        if isinstance(found, BusError):
+        if isinstance(found, BusError) and self._line.up:  # else the next wait is for the line
             await asyncio.sleep(OUTAGE)
 
     def ring(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import bus.pipe.line
+import bus.pipe.link
 import bus.pipe.pipe
 from bus.clock import SystemClock
 from bus.errors import BusDown, Overloaded, Refused
@@ -105,7 +106,7 @@ async def test_before_it_is_up_everything_fails_at_once() -> None:
 
 async def test_scripts_that_were_flushed_are_loaded_again(redis_server: RedisSite, keys: Keys) -> None:
     async with piped(redis_server.url) as pipe:
-        await pipe.ask("SCRIPT", "FLUSH")
+        await pipe.at(keys.workers).ask("SCRIPT", "FLUSH")
         with pytest.raises(BusDown):
             await pipe.script("register", (keys.workers,), (1_000,))
         await down(pipe)
@@ -160,6 +161,7 @@ async def test_too_many_commands_are_refused_and_the_rest_runs(
     redis_server: RedisSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus.pipe.pipe, "MAX_IN_FLIGHT", 3)
+    monkeypatch.setattr(bus.pipe.link, "MAX_IN_FLIGHT", 3)
     async with piped(redis_server.url) as pipe:
         replies = await pipe.asks(("ECHO", n) for n in range(5))
         assert replies[:3] == [b"0", b"1", b"2"]
