@@ -78,7 +78,7 @@ class Stand:
 
     def __init__(self, pipe: Pipe, keys: Keys) -> None:
         self.pipe, self.keys, self.stats = pipe, keys, Stats()
-        clock, settings = SystemClock(), settings_for("", keys)
+        clock, settings = SystemClock(), settings_for("redis://127.0.0.1:1/0", keys)
         rules = Rules(keys, Namespaces({}), Retention(1_000, 3_600))
         ring = Alarm(pipe, keys, "w").ring
         self.publisher = Giving(pipe, rules, settings, Graves(clock, 60), clock, self.stats, ring)
