@@ -46,6 +46,22 @@ def test_of_one_that_has_more_it_is_looked_for_again() -> None:
     assert sight.wants == {}
 
 
+def test_one_whose_next_lie_far_behind_is_looked_for_step_by_step() -> None:
+    jobs, sight = stream("a" * KEPT + "a" + "b" * 30 + "a" * 2), Sight("0-0")
+    look(sight, jobs, sight.ahead(), 500)
+    sight.take("a", 1_000)
+    steps = 0
+    while (again := sight.lacks("a")) is not None:
+        if steps == 0:
+            look(sight, jobs, again, 1)
+            assert sight.take("a", 5) == [f"{KEPT + 1}-0"]
+        else:
+            look(sight, jobs, again, 7)
+        steps += 1
+    assert steps > 3
+    assert sight.take("a", 5) == [f"{KEPT + 32}-0", f"{KEPT + 33}-0"]
+
+
 def test_a_source_too_many_counts_with_the_others() -> None:
     jobs = [(f"{number + 1}-0", f"s{number}") for number in range(SOURCES + 50)]
     sight = Sight()
