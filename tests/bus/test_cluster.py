@@ -324,6 +324,7 @@ async def test_a_master_that_hangs_slows_no_other(cluster: Cluster, keys: Keys) 
     await asyncio.to_thread(cluster.until_whole)
 
 
+@pytest.mark.slow
 async def test_a_master_that_is_killed_is_replaced_while_the_others_go_on(cluster: Cluster, keys: Keys) -> None:
     async with piped(cluster.url, within=40) as pipe:
         await pipe.asks(("SET", keys.lease(p), p) for p in range(P))

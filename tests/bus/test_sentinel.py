@@ -58,6 +58,7 @@ def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelTrio]:
         yield site
 
 
+@pytest.mark.slow
 async def test_a_killed_master_is_replaced(trio: SentinelTrio, keys: Keys) -> None:
     await asyncio.to_thread(trio.until_whole)
     async with piped(trio.url) as pipe:
