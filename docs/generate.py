@@ -23,8 +23,8 @@ from bus.settings import PREFIX, BusSettings
 from fanout.channels import apns, email, fcm, sms, webhook, webpush
 from fanout.deliver.settings import BURST, RATE, DeliverSettings
 from fanout.settings import FanoutSettings
+from gateway import health, states
 from gateway.settings import GatewaySettings
-from gateway.states import as_markdown
 from gateway.wire.codes import Disconnect, Error, Unsubscribed
 from tocsin.settings import CliSettings
 
@@ -239,6 +239,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "category": "news",
     "worker": "w1",
     "ticket": "9f86…",
+    "name": "shop",
 }
 _SKIP: Final = ("partition", "tagged", "body_prefix", "counts_prefix", "listening", "sending", "pattern", "named")
 
@@ -293,7 +294,8 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "keys": _keys,
     "errors": _errors,
     "disconnects": lambda: _closes(Disconnect, lambda code: code < 3500),
-    "states": lambda: as_markdown() + "\n",
+    "states": lambda: states.as_markdown() + "\n",
+    "health": health.as_markdown,
     "unsubscribes": lambda: _closes(Unsubscribed, lambda code: code >= 2500),
 }
 

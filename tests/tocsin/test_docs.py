@@ -25,6 +25,7 @@ from bus.namespaces import Namespaces
 from bus.people.categories import Categories
 from bus.settings import check_top_level, read
 from fanout.deliver.settings import BURST, RATE
+from tests.faults.checker import LAWS
 from tocsin.settings import ROLES
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,27 @@ def test_settings_that_are_shown_are_settings(page: Path, text: str) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
     assert [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()] == []
+
+
+SHOWN = re.compile(r"`([\w/]+\.py)(?:::(\w+))?`")
+"""A test, or a file of tests, that a page names; below tests/."""
+
+
+def test_what_shows_a_promise_is_there() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    missing = []
+    for file, test in SHOWN.findall(page):
+        path = ROOT / "tests" / file
+        text = path.read_text() if path.exists() else ""
+        if not text or (test and f"def {test}(" not in text):
+            missing.append(f"{file}::{test}")
+    assert missing == []
+
+
+def test_every_invariant_is_among_the_promises() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    rows = re.findall(r"^\| (\d+) \|.*`\w+/[\w/]*\w+\.py(?:::\w+)?`", page, re.MULTILINE)
+    assert [int(number) for number in rows] == sorted(LAWS)
 
 
 def test_decisions_are_numbered_and_dated() -> None:
