@@ -18,6 +18,7 @@ OPS = {"x-api-key": OPS_KEY}
 async def bury(api: Api, *ids: str, queue: str = "jobs:email", reason: str = "451 try later") -> list[str]:
     """Letters of partition 1; their names."""
     names = []
+    user = next(f"al{n}" for n in range(1_000) if api.keys.partition(f"al{n}") == 1)
     for one in ids:
         fields = (
             "queue",
@@ -33,7 +34,7 @@ async def bury(api: Api, *ids: str, queue: str = "jobs:email", reason: str = "45
             "e",
             "4.shop/e",
             "u",
-            "al",
+            user,
         )
         names.append(f"1/{(await api.pipe.ask('XADD', api.keys.dead(1), '*', *fields)).decode()}")
     return names
