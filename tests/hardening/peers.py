@@ -99,8 +99,8 @@ class Peer(Raw):
 class Watcher(Person):
     """A person who notes when things come."""
 
-    def _on_publication(self, channel: str, publication: dict[str, Any]) -> None:
-        super()._on_publication(channel, publication)
+    def take(self, channel: str, publication: dict[str, Any]) -> None:
+        super().take(channel, publication)
         self.times.append(asyncio.get_running_loop().time())
 
     def __post_init__(self) -> None:
