@@ -21,6 +21,8 @@ from tests.system import token
 INBOX = "inbox"
 PAUSE = (0.05, 0.4)
 """Least and most seconds before somebody who was cut off comes back."""
+ANSWER = 8.0
+"""Seconds until somebody who connects and hears nothing tries again."""
 LATE = 3.0
 """Seconds that a ping of the server's may be late."""
 
@@ -161,7 +163,7 @@ class Link(asyncio.Protocol):
         self._head = b""
         self._open = False
         self._code = 0
-        self._silence = 0.0
+        self._silence = ANSWER
         self._timer: asyncio.TimerHandle | None = None
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport | None = None
@@ -189,6 +191,7 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._listen()
         transport.write(upgrade_request("127.0.0.1", self._person.port, "/connection/websocket"))
 
     def data_received(self, data: bytes) -> None:

@@ -252,9 +252,9 @@ async def _behind(stage: Stage, books: Books) -> list[str]:
     """Devices that are away or lack something."""
     channels = [*(f"@{user}" for user in stage.users), *stage.topics]
     ends = await asyncio.to_thread(books.ends_of, channels)
-    return [
-        device.name
-        for device in stage.devices
-        if not device.ready.is_set()
-        or any(place.offset < ends.get(device.of(channel), 0) for channel, place in device.places.items())
-    ]
+    found = []
+    for device in stage.devices:
+        lacks = [name for name, place in device.places.items() if place.offset < ends.get(device.of(name), 0)]
+        if lacks or not device.ready.is_set():
+            found.append(f"{device.name} {'in ' + ', '.join(lacks) if lacks else 'away'} at {device.port}")
+    return found
