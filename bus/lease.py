@@ -64,7 +64,7 @@ class Leases:
                 on_answer(Lease(partition, self._owner, reply) if reply else None)
 
         fence = held.fence if held is not None else 0
-        taking = () if self._left is None or held is not None else (self._left, *living)
+        taking: tuple[int | str, ...] = () if self._left is None or held is not None else (self._left, *living)
         self._pipe.post_script("lease", self._places(partition), (self._owner, self._ttl, fence, *taking), answered)
 
     async def hold(self, partitions: Iterable[int]) -> dict[int, Lease | None]:
