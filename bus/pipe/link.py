@@ -117,14 +117,15 @@ class Link:
                     line = await self._connect()
                 except (OSError, TimeoutError, BusError) as error:
                     if failures == 0:
-                        log.warning("no connection to Redis", extra=self._about(why(error)))
+                        log.warning("no connection to Redis", extra={"client": self._client, "reason": why(error)})
                     self._gone(why(error))
                 else:
                     failures = 0
                     await self._keep(line)
+                    reason = line.lost or ""
                     if not self._retired.is_set():
-                        log.warning("connection to Redis lost", extra=self._about(line.lost))
-                    self._gone(line.lost or "")
+                        log.warning("connection to Redis lost", extra={"client": self._client, "reason": reason})
+                    self._gone(reason)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(BACKOFF[min(failures, len(BACKOFF) - 1)]):
                         await self._retired.wait()
@@ -132,8 +133,10 @@ class Link:
         finally:
             self._gone("closed")
 
-    def _about(self, reason: str | None) -> dict[str, str]:
-        return {"client": f"{self._road.dialer.name} to {self.place.host}:{self.place.port}", "reason": reason or ""}
+    @property
+    def _client(self) -> str:
+        """Whose connection it is, and where to, for the log."""
+        return f"{self._road.dialer.name} to {self.place.host}:{self.place.port}"
 
     async def _connect(self) -> Line:
         self._arrived = set()
