@@ -87,9 +87,9 @@ class Generations:
         self._learn(found)
 
     def _command(self, partition: int, server: Server) -> tuple[str | int, ...]:
-        met = self._known[partition].server if partition in self._known else ""
+        known = self._known.get(partition, Generation(""))
         script, key = load("generation").sha, self._keys.generation(partition)
-        return "EVALSHA", script, 1, key, server.run_id, token_hex(4), met, *sorted(server.peers)
+        return "EVALSHA", script, 1, key, server.run_id, token_hex(4), known.server, known.name, *sorted(server.peers)
 
     async def look(self, pipe: Pipe) -> None:
         """Find out what others began, in all partitions that can be reached; and reach for all of them."""

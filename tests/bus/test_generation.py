@@ -88,6 +88,32 @@ async def test_a_slot_that_was_moved_to_a_server_that_then_failed_begins_one(pip
     assert names[0].startswith("2g")
 
 
+async def test_a_servers_end_begins_one_generation_however_many_had_met_it(pipe: Pipe, keys: Keys) -> None:
+    processes = [Generations(keys) for _ in range(3)]
+    for each in processes:
+        await arrive(each, pipe, "a")
+    second = await arrive(processes[0], pipe, "b")
+    assert [await arrive(each, pipe, "b") for each in processes] == [second] * 3
+    # Two pipes of one process that connect at the same moment.
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(arrive(processes[0], pipe, "c"))
+    assert all(name.startswith("3g") for name in (await arrive(processes[1], pipe, "c")).values())
+
+
+async def test_an_older_generation_is_not_the_one_that_others_began(pipe: Pipe, keys: Keys) -> None:
+    """Its replica lagged so far behind that it does not know of the last one, and a stranger took it for moved."""
+    generations = Generations(keys)
+    await arrive(generations, pipe, "a")
+    at_first = await pipe.ask("DUMP", keys.generation(0))
+    second = await arrive(generations, pipe, "b")
+    await pipe.ask("RESTORE", keys.generation(0), 0, at_first, "REPLACE")
+    assert (await arrive(Generations(keys), pipe, "c", "a"))[0] == FIRST
+    again = (await arrive(generations, pipe, "c", "a"))[0]
+    assert again.startswith("2g")
+    assert again != second[0]
+
+
 async def test_only_the_slots_that_came_are_looked_at(pipe: Pipe, keys: Keys) -> None:
     generations = Generations(keys)
     assert set(await arrive(generations, pipe, "a", slots=range(16384 // 2))) == set(range(keys.partitions // 2))
