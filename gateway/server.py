@@ -248,8 +248,10 @@ class Workers:
         if self._stopping:
             return place.number
         age, status = self._clock.monotonic() - place.since, process.exitcode or 0
-        told = {"status": process.exitcode, "seconds": round(age), "worker": place.number}
-        logger.error("a gateway process ended", extra=told)
+        logger.error(
+            "a gateway process ended",
+            extra={"status": process.exitcode, "seconds": round(age), "worker": place.number},
+        )
         if status == STARTUP_FAILURE or (status > 0 and age < YOUNG_SECONDS):
             self._status = status
             self._stop()
