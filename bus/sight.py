@@ -41,6 +41,9 @@ class Sight:
         self._waiting: dict[str, deque[str]] = {}
         self._more: dict[str, str] = {}
         """Sources of which more was seen than is kept, and the id behind which to look for it."""
+        self._told_apart: set[str] = set()
+        """Sources that go by their own name. One of which jobs wait must not change between that and being one of the
+        others: those jobs would be looked for under a name that they do not have."""
 
     @property
     def wants(self) -> Mapping[str, int]:
@@ -66,6 +69,8 @@ class Sight:
     def saw(self, look: Look, found: Sequence[Seen], upto: str, ended: bool) -> None:
         """What was found: the jobs in their order, the id up to which was looked, whether that is the end."""
         if look.source is None:
+            if OTHERS not in self._waiting and OTHERS not in self._more:
+                self._told_apart = {*self._waiting, *self._more}
             for job, source in found:
                 self._see(job, self._named(source))
             self.at, self.ended = upto, ended
@@ -97,8 +102,12 @@ class Sight:
             self._more[source] = ids[-1]
 
     def _named(self, source: str) -> str:
-        known = source in self._waiting or source in self._more
-        return source if known or len(self._waiting) + len(self._more) < SOURCES else OTHERS
+        if source in self._told_apart:
+            return source
+        if source == OTHERS or len(self._told_apart) >= SOURCES:
+            return OTHERS
+        self._told_apart.add(source)
+        return source
 
 
 def _behind(job: str, other: str) -> bool:

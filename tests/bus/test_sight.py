@@ -70,6 +70,30 @@ def test_a_source_too_many_counts_with_the_others() -> None:
     assert sight.wants[OTHERS] == 50
 
 
+def test_of_more_sources_than_are_told_apart_none_is_passed_over() -> None:
+    rest = range(SOURCES - 1, SOURCES + 20)
+    jobs = stream("a" * (KEPT + 5)) + [(f"{100 + n}-0", f"s{n}") for n in range(SOURCES + 20)]
+    jobs += [(f"{1_000 + n}-0", f"s{rest[n % len(rest)]}") for n in range(5 * KEPT)]
+    sight, taken = Sight("0-0"), list[str]()
+    look(sight, jobs, sight.ahead(), 10_000)
+    while not sight.empty:
+        source = max(sight.wants)  # by name, so that the others are the last
+        while (again := sight.lacks(source)) is not None:
+            look(sight, jobs, again, 10_000)
+        taken += sight.take(source, 10)
+    assert sorted(taken) == sorted(job for job, _ in jobs)
+
+
+def test_who_was_one_too_many_is_told_apart_once_there_is_room() -> None:
+    jobs = [(f"{number + 1}-0", f"s{number}") for number in range(SOURCES + 1)]
+    sight = Sight("0-0")
+    look(sight, jobs, sight.ahead(), 1_000)
+    for source in tuple(sight.wants):
+        sight.take(source, 1)
+    look(sight, [*jobs, ("9000-0", "late")], sight.ahead(), 1_000)
+    assert sight.wants == {"late": 1}
+
+
 @given(st.text("abc", max_size=400), st.integers(1, 90), st.lists(st.sampled_from("abc"), max_size=60), st.data())
 def test_all_are_found_once_and_in_order(names: str, step: int, order: list[str], data: st.DataObject) -> None:
     jobs = stream(names)
