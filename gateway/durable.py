@@ -20,15 +20,18 @@ MOST: Final = 10_000
 """Writes that may wait for their turn; more are refused."""
 AT_ONCE: Final = 500
 """Writes that share a WAIT."""
+_NONE: Final = object()
+"""Not answered yet."""
 
 
 @dataclass(slots=True)
 class _Write:
-    """A command, and what Redis said to it."""
+    """A command, the master of its key, and what that said to it."""
 
+    master: Master
     args: Sequence[Arg]
     on_reply: OnReply
-    reply: Reply = None
+    reply: Reply = _NONE
 
 
 class Durable:
@@ -56,31 +59,36 @@ class Durable:
         if len(queue) >= MOST:
             fail_soon(on_reply, Overloaded("too many writes wait for replicas"))
             return
-        queue.append(_Write(args, on_reply))
+        queue.append(_Write(master, args, on_reply))
         if master.name not in self._waiting:
-            self._send(master)
+            self._send(master.name)
 
-    def _send(self, master: Master) -> None:
-        queue = self._queues[master.name]
+    def _send(self, name: str) -> None:
+        queue = self._queues[name]
         if not queue:
             # Masters come and go.
-            del self._queues[master.name]
+            del self._queues[name]
             return
-        self._waiting.add(master.name)
+        self._waiting.add(name)
         writes = [queue.popleft() for _ in range(min(AT_ONCE, len(queue)))]
         for write in writes:
-            master.post(write.args, partial(setattr, write, "reply"))
-        master.post(("WAIT", self._replicas, self._timeout), partial(self._confirmed, master, writes))
+            # Each by its own key: another one's may have moved away since.
+            write.master.post(write.args, partial(setattr, write, "reply"))
+        waits = ("WAIT", self._replicas, self._timeout)
+        writes[-1].master.post(waits, partial(self._confirmed, name, writes))
 
-    def _confirmed(self, master: Master, writes: Sequence[_Write], confirmed: Reply) -> None:
-        self._waiting.discard(master.name)
-        self._send(master)
+    def _confirmed(self, name: str, writes: Sequence[_Write], confirmed: Reply) -> None:
+        self._waiting.discard(name)
+        self._send(name)
         for write in writes:
             write.on_reply(self._judge(write.reply, confirmed))
 
     def _judge(self, reply: Reply, confirmed: Reply) -> Reply:
         if isinstance(reply, BusError):
             return reply
+        if reply is _NONE:
+            # Its key has just come to this master, and what is asked there first held it up, but not the WAIT.
+            return Unconfirmed("not stored yet")
         if isinstance(confirmed, BusError):
             return Unconfirmed("stored, and then the connection was lost")
         return reply if confirmed >= self._replicas else Unconfirmed("stored, but too few replicas confirmed it")

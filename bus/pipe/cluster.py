@@ -30,7 +30,7 @@ HOPS: Final = 5
 class Sent:
     """A command on its way, and what its reply means for it."""
 
-    __slots__ = ("asking", "hops", "link", "on_reply", "packed", "road", "slot")
+    __slots__ = ("asking", "bound", "hops", "link", "on_reply", "packed", "road", "slot")
 
     def __init__(self, road: Cluster, args: Sequence[Arg], on_reply: OnReply) -> None:
         self.road, self.on_reply = road, on_reply
@@ -40,6 +40,8 @@ class Sent:
         self.asking = False
         """It goes to a master that is still getting its slot."""
         self.hops = 0
+        self.bound = False
+        """It is for the master that it is sent to, and for no other."""
 
     def __call__(self, reply: Reply) -> None:
         if type(reply) is not Refused or not self.road.refused(self, reply):
@@ -162,7 +164,7 @@ class Cluster:
             return False
         if isinstance(to, Moved):
             self.watch.moved(to.slot, to.place)
-        if sent.hops >= HOPS or self._group is None:
+        if sent.bound or sent.hops >= HOPS or self._group is None:
             return False
         sent.hops += 1
         sent.asking = not isinstance(to, Moved)
@@ -189,7 +191,7 @@ class Cluster:
     def _master(self, place: Place, slot: int | None) -> Master:
         def post(args: Sequence[Arg], on_reply: OnReply) -> None:
             sent = Sent(self, args, on_reply)
-            sent.hops, sent.slot = HOPS, slot
+            sent.bound, sent.slot = True, slot
             if self._group is None:
                 sent.fail(BusDown("no connection to Redis"))
             else:

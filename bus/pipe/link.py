@@ -91,7 +91,7 @@ class Link:
         for sent in parked:
             if self._line is not None and self._open_for(sent):
                 self._put(self._line, sent)
-            elif sent.slot is not None and self._road.map.owners[sent.slot] != self.place:
+            elif not sent.bound and sent.slot is not None and self._road.map.owners[sent.slot] != self.place:
                 self._road.send(sent)
             else:
                 sent.fail(Refused("TRYAGAIN the slot is being moved"))

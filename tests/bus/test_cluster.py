@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from bus.clock import SystemClock
-from bus.errors import BusDown, BusError, Refused
+from bus.errors import BusDown, BusError, Refused, Unconfirmed
 from bus.keys import Keys
-from bus.pipe import Asks, Pipe, Server, Topology
+from bus.pipe import Asks, Master, Pipe, Server, Topology
 from bus.pipe.routing import slot_of
+from bus.pipe.watch import ClusterWatch
+from gateway.durable import Durable
 from tests.bus.traffic import Traffic, eventually
+from tests.redis_node import Node
 from tests.servers import Cluster, start
 
 P = 8
@@ -101,6 +104,73 @@ async def test_one_master_by_itself_follows_no_redirection(cluster: Cluster, key
         assert (await home.asks([("SET", keys.lease(0), "x"), ("WAIT", 1, 3_000)])) == [b"OK", 1]
         with pytest.raises(Refused, match="MOVED"):
             await other.ask("GET", keys.lease(0))
+
+
+async def test_writes_that_replicas_confirm_go_on_when_a_slot_of_one_of_them_moves(
+    cluster: Cluster, keys: Keys
+) -> None:
+    """What came first in a line of writes must not say where the later ones go."""
+    where = Topology(cluster.url, clock=SystemClock())
+    async with piped(where, arrival=ready_at_once) as pipe:
+        home = pipe.at(keys.events(0)).name
+        stays = next(p for p in range(1, P) if pipe.at(keys.events(p)).name == home)
+        writes, answers = Durable(pipe, replicas=9, timeout=2), asyncio.Queue[Any]()
+        writes.post(keys.events(0), ("XADD", keys.events(0), "*", "a", "b"), answers.put_nowait)
+        for n in range(3):
+            writes.post(keys.events(stays), ("XADD", keys.events(stays), f"{n + 1}-0", "a", "b"), answers.put_nowait)
+        target = next(one for one in cluster.masters() if one is not cluster.owner(slot(keys, 0)))
+        await asyncio.to_thread(cluster.move_slot, slot(keys, 0), target)
+        await seen(where, slot(keys, 0), target)
+        assert answers.empty()
+        assert [type(await answers.get()) for _ in range(4)] == [Unconfirmed] * 4
+        assert await pipe.ask("XLEN", keys.events(stays)) == 3
+
+
+async def test_what_is_for_one_master_goes_to_no_other(cluster: Cluster, keys: Keys) -> None:
+    """While it waits for its slot there, and that moves on: a WAIT would ask a master that was not written to."""
+    held, holding = asyncio.Event(), False
+
+    async def arrival(asks: Asks, server: Server, slots: Container[int]) -> None:
+        if holding:
+            await held.wait()
+
+    moving = slot(keys, 0)
+    source = cluster.owner(moving)
+    target = next(one for one in cluster.masters() if one is not source)
+    before = next(number for number in cluster.slots_of(source) if number != moving)
+    where = Topology(cluster.url, clock=SystemClock())
+    async with piped(where, arrival=arrival) as pipe:
+        await pipe.asks(("EXISTS", keys.lease(p)) for p in range(P))
+        holding = True
+        for number in (before, moving):  # the connection there is being made ready for the first when the other comes
+            await asyncio.to_thread(cluster.move_slot, number, target)
+            await seen(where, number, target)
+        bound = pipe.at(keys.lease(0))
+        async with asyncio.TaskGroup() as group:
+            refused = group.create_task(refusal(bound, "SET", keys.lease(0), "x"))
+            await asyncio.to_thread(cluster.move_slot, moving, source)
+            await seen(where, moving, source)
+            held.set()
+        assert refused.result().passing
+        assert await pipe.ask("GET", keys.lease(0)) is None
+
+
+async def seen(where: Topology, number: int, owner: Node) -> None:
+    """Until the slot's new owner is known here."""
+    watch = where.watch
+    assert isinstance(watch, ClusterWatch)
+    watch.hurry()
+    await eventually(lambda: (place := watch.map and watch.map.owners[number]) and place.port == owner.port)
+
+
+async def ready_at_once(asks: Asks, server: Server, slots: Container[int]) -> None:
+    pass
+
+
+async def refusal(master: Master, *command: str) -> Refused:
+    with pytest.raises(Refused) as caught:
+        await master.ask(*command)
+    return caught.value
 
 
 async def test_pipes_of_one_process_look_for_the_masters_once(cluster: Cluster, keys: Keys) -> None:
