@@ -22,7 +22,7 @@ def chain(locale: str) -> tuple[str, ...]:
 
     A single letter or digit never ends a name (RFC 4647 §3.4): `de-x-office` → `de-x-office`, `de`, `default`.
     """
-    parts = [part for part in normal(locale[:MAX_LOCALE]).split("-") if part]
+    parts = [part.strip() for part in normal(locale[:MAX_LOCALE]).split("-") if part.strip()]
     names = []
     while parts:
         names.append("-".join(parts))

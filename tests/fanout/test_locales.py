@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fanout.locales import DEFAULT, chain, normal
@@ -19,6 +19,7 @@ from fanout.locales import DEFAULT, chain, normal
         ("en", ("en", DEFAULT)),
         ("", (DEFAULT,)),
         ("-", (DEFAULT,)),
+        ("de _", ("de", DEFAULT)),
         ("default", (DEFAULT,)),
         ("../../etc", ("../../etc", DEFAULT)),  # looked up among names, never opened
     ],
@@ -28,6 +29,7 @@ def test_ever_more_general(locale: str, names: tuple[str, ...]) -> None:
 
 
 @given(st.text(max_size=200))
+@example("0 _")
 def test_it_ends_with_the_default_and_repeats_nothing(locale: str) -> None:
     names = chain(locale)
     assert names[-1] == DEFAULT
