@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from secrets import token_hex
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from bus.clock import Clock
 from bus.errors import BusError
 from bus.keys import Keys
 from bus.pipe import Pipe
+from bus.server_clock import EVERY, ServerClock
 from bus.stored_rules import LOOK, StoredRules
 from gateway.relay import Relay, ignore
 from gateway.revocation import Dismissal, Kept, Order, Revocations, pack, unpack
@@ -44,7 +46,12 @@ class Control:
         rules: StoredRules,
         on_order: OnOrder,
     ) -> None:
-        self._settings, self._pipe, self._keys, self._clock, self._relay = settings, pipe, keys, clock, relay
+        self._settings, self._pipe, self._keys, self._relay = settings, pipe, keys, relay
+        self._clock = ServerClock(clock, pipe, keys)
+        """Until when something is revoked goes by one clock for all nodes: to one that is ahead, what was just ordered
+        would be over."""
+        self._set_at = -inf
+        """When that clock was set, in monotonic seconds."""
         self._revocations, self.rules, self._on_order = revocations, rules, on_order
         self._version: str | None = None
         """None: nothing was read yet."""
@@ -64,13 +71,26 @@ class Control:
 
     async def look(self) -> None:
         """Take what has changed. Raises `BusError`."""
+        await self._set_clock()
         await self.rules.look()
         version = _text(await self._pipe.ask("GET", self._keys.revoked_version))
         if version != self._version:
             await self._load(version)
 
+    async def _set_clock(self) -> None:
+        if self._clock.monotonic() - self._set_at >= EVERY:
+            await self._clock.look()
+            self._set_at = self._clock.monotonic()
+
     async def _load(self, version: str) -> None:
-        first, self._version = self._version is None, version
+        before, self._version = self._version, version
+        try:
+            await self._read(first=before is None)
+        except BusError:
+            self._version = before  # or the next look would find nothing new
+            raise
+
+    async def _read(self, *, first: bool) -> None:
         found = [kept async for kept in self._stored()]
         for kept in found:
             # Nobody who is here now was here when those orders were given that a node finds at its start.
@@ -115,6 +135,7 @@ class Control:
 
     async def revoke(self, order: Order) -> Kept | None:
         """Store an order and tell everyone; what is kept now, None where there are too many. Raises `BusError`."""
+        await self._set_clock()
         ttl = DISMISSED if isinstance(order, Dismissal) else self._settings.token_lifetime + self._settings.token_leeway
         until = int((self._clock.wall() + ttl) * 1000)
         name, value = pack(order)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.connection import Connection
@@ -17,8 +18,8 @@ CLOSE: Final = 5
 
 
 class Inspection:
-    """Each call but `_step` starts a round, or has the round under way begin anew. `everyone` gives the connections
-    there are, `look` looks closely at one."""
+    """Each call starts a round, or has another follow the one under way: one that began anew each time would never end
+    while orders keep coming. `everyone` gives the connections there are, `look` looks closely at one."""
 
     def __init__(
         self,
@@ -28,60 +29,76 @@ class Inspection:
     ) -> None:
         self._loop, self._everyone, self._look = loop, everyone, look
         self._round: Iterator[Connection] | None = None
-        self._again = False
-        self._users: set[str] = set()
-        self._tokens: set[str] = set()
-        self._all = False
+        self._now, self._next = _Meant(), _Meant()
+        """Who is meant in the round under way, and in the one to follow."""
 
     def user(self, user: str) -> None:
         """Look at those of a user."""
-        self._users.add(user)
+        self._next.users.add(user)
         self._begin()
 
     def token(self, jti: str) -> None:
         """Look at those who came by a token, or by one for a topic."""
-        self._tokens.add(jti)
+        self._next.tokens.add(jti)
         self._begin()
 
     def all(self) -> None:
         """Look at everyone."""
-        self._all = True
+        self._next.all = True
         self._begin()
 
     def _begin(self) -> None:
         if self._round is None:
             self._round = iter(())
             self._loop.call_soon(self._step)
-        self._again = True
 
     def _step(self) -> None:
-        assert self._round is not None
-        if self._again:
-            # From the beginning: who was passed by already may be one of those meant now.
-            self._again = False
-            self._round = iter(tuple(self._everyone()))
+        more = True
+        try:
+            more = self._slice()
+        finally:  # also after a fault in one of them, or nobody would ever be looked at again
+            if more:
+                self._loop.call_soon(self._step)
+
+    def _slice(self) -> bool:
+        """Look at some of them; whether there are more."""
         room = SLICE
         while room > 0:
+            assert self._round is not None
             connection = next(self._round, None)
             if connection is None:
-                self._end()
-                return
+                if not self._follow():
+                    return False
+                continue
             room -= 1 + len(connection.session.subscriptions)
-            if self._all or self._is_meant(connection.session):
+            if self._now.has(connection.session):
                 room -= CLOSE * len(connection.session.subscriptions)
                 self._look(connection)
-        self._loop.call_soon(self._step)
+        return True
 
-    def _is_meant(self, session: Session) -> bool:
-        if session.user in self._users:
+    def _follow(self) -> bool:
+        """Begin the next round; whether there is one."""
+        self._now, self._next = self._next, _Meant()
+        self._round = iter(tuple(self._everyone())) if self._now else None
+        return self._round is not None
+
+
+@dataclass(slots=True)
+class _Meant:
+    """Whom a round is about."""
+
+    users: set[str] = field(default_factory=set)
+    tokens: set[str] = field(default_factory=set)
+    all: bool = False
+
+    def __bool__(self) -> bool:
+        return self.all or bool(self.users or self.tokens)
+
+    def has(self, session: Session) -> bool:
+        """Whether a session is among them."""
+        if self.all or session.user in self.users:
             return True
-        if not self._tokens:
+        if not self.tokens:
             return False
         stamps = (kept.stamp.jti for kept in session.subscriptions.values() if kept.expires_at is not None)
-        return session.stamp.jti in self._tokens or any(jti in self._tokens for jti in stamps)
-
-    def _end(self) -> None:
-        self._round = None
-        self._all = False
-        self._users.clear()
-        self._tokens.clear()
+        return session.stamp.jti in self.tokens or any(jti in self.tokens for jti in stamps)

@@ -286,9 +286,6 @@ class Service:
         self, connection: Connection, claims: Claims, topics: Sequence[str], cursors: Mapping[str, Cursor]
     ) -> None:
         """Begin a stream that only listens: the inbox and some topics, each from its cursor on."""
-        if self._context.revocations.judge(claims.user, claims.stamp) is not None:  # since the token was looked at
-            connection.close(Disconnect.INVALID_TOKEN)
-            return
 
         def admitted(answer: Answer) -> None:
             if connection.session.state is State.CLOSED:
@@ -305,6 +302,9 @@ class Service:
     def _begin_events(
         self, connection: Connection, claims: Claims, topics: Sequence[str], cursors: Mapping[str, Cursor]
     ) -> None:
+        if self._context.revocations.judge(claims.user, claims.stamp) is not None:  # since the token was looked at
+            connection.close(Disconnect.INVALID_TOKEN)
+            return
         session = connection.session
         session.adopt(claims)
         self._authenticated(connection)

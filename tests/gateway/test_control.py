@@ -11,14 +11,17 @@ import jwt
 import pytest
 
 from bus.clock import SystemClock
+from bus.errors import BusDown
 from bus.keys import Keys
+from bus.pipe import Pipe
 from gateway import tickets
 from gateway.effects import Claims, Denied, Failed, Stamp, Verified
 from gateway.mint import mint
 from gateway.node import Node
-from gateway.revocation import Dismissal, Token, User
+from gateway.revocation import Dismissal, Kept, Token, User
 from gateway.wire.codes import Disconnect, Error
 from gateway.wire.framing import Wire
+from tests.gateway import stand
 from tests.gateway.stand import SECRET, Client, Producer, running_node
 from tests.looking import existing
 from tests.servers import RedisSite
@@ -99,6 +102,14 @@ async def settled(*nodes: Node) -> None:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+
+def clock_ahead(hours: float) -> type[SystemClock]:
+    class Wrong(SystemClock):
+        def wall(self) -> float:
+            return super().wall() + 3_600 * hours
+
+    return Wrong
 
 
 # Revocation ----------------------------------------------------------------------------------------------------------
@@ -192,6 +203,53 @@ async def test_a_node_that_was_not_told_finds_it_when_it_looks(redis_server: Red
         again = await connected(other, "bob")
         await other.control.look()
         assert again.closed is None
+
+
+async def test_what_could_not_be_read_is_read_at_the_next_look(
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_nodes(redis_server.url, keys) as (one, other):
+        alice = await connected(other, "alice")
+        await other.pipe.ask("DEL", keys.node_alive(other.id))
+        await one.control.revoke(User("alice", now() - 5))
+        ask = Pipe.ask
+
+        async def broken(self: Pipe, *command: Any) -> Any:
+            if command[0] == "HSCAN":
+                raise BusDown("the connection was lost")
+            return await ask(self, *command)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Pipe, "ask", broken)
+            with pytest.raises(BusDown):
+                await other.control.look()
+        assert alice.closed is None
+        await other.control.look()
+        assert await ended(alice) == [3500]
+
+
+async def test_a_node_whose_clock_is_wrong_follows_orders_and_gives_them(
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_nodes(redis_server.url, keys) as (_, other):
+        for hours, user in ((1, "alice"), (-1, "bob")):
+            here = await connected(other, user)
+            with monkeypatch.context() as patch:
+                patch.setattr(stand, "SystemClock", clock_ahead(hours))
+                async with running_node(redis_server.url, keys, namespaces=SPACES) as skewed:
+                    there = await connected(skewed, "carol", made("carol", ago=7_200, ttl=36_000))
+                    await skewed.control.look()
+                    await other.control.revoke(Dismissal(f"d{hours}", "carol", 3503))
+                    await skewed.control.revoke(Dismissal(f"e{hours}", user, 3503))
+                    assert await ended(there, here) == [3503, 3503]
+
+
+async def test_who_is_revoked_while_a_place_is_asked_for_gets_no_stream(redis_server: RedisSite, keys: Keys) -> None:
+    async with two_nodes(redis_server.url, keys, connections_per_user=8) as (one, _):
+        one.service.users.shares.resize(100)  # nobody has a place without asking
+        alice = listening(one, Claims("alice", now() + 60, stamp=Stamp("j1", now() - 50)))
+        one.control._take(Kept(User("alice", now() - 5), int((now() + 60) * 1_000)))
+        assert await ended(alice) == [3500]
 
 
 async def test_it_looks_by_itself_and_at_once_when_told(redis_server: RedisSite, keys: Keys) -> None:
