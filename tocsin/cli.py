@@ -234,7 +234,8 @@ def _settings(context: Context) -> int:
 
 
 def _redis_cli(context: Context) -> int:
-    from tocsin.looking import become_redis_cli, redis_url
+    from tocsin.looking import redis_url
+    from tocsin.redis_cli import become_redis_cli
 
     url = redis_url(context.settings, context.folder, context.environ)
     become_redis_cli(url, context.arguments.rest, context.environ)

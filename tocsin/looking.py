@@ -1,8 +1,7 @@
-"""Commands that only look: `tocsin partitions`, `tocsin settings`, and the way to `redis-cli`."""
+"""Commands that only look: `tocsin partitions`, `tocsin settings`; and where the parts of a system are."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +10,6 @@ from bus.keys import Keys
 from bus.partition import balanced_tags
 from bus.settings import read, shown
 from gateway.settings import GatewaySettings
-from tocsin.embedded import find_client
 from tocsin.folder import Folder
 from tocsin.settings import ROLES, CliSettings, load_gateway, names_redis, read_checked
 
@@ -67,12 +65,6 @@ def gateway_url(settings: CliSettings, folder: Folder) -> str:
         return settings.url
     running = folder.running()
     return running.page if running else "http://127.0.0.1:8000"
-
-
-def become_redis_cli(url: str, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Become redis-cli, connected to our Redis; does not return. Raises `NoRedis` when there is none."""
-    program = find_client()
-    os.execve(program, [program, "--no-auth-warning", "-u", url, *arguments], dict(environ))
 
 
 def as_rows(rows: Sequence[Partition]) -> list[dict[str, Any]]:

@@ -9,8 +9,10 @@ import sys
 
 import pytest
 
+from bus.address import BadAddress, OneServer, Place, read_address
 from bus.keys import Keys
 from tests.servers import RedisSite
+from tocsin.redis_cli import options
 
 
 def tocsin(url: str, keys: Keys, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,6 +34,32 @@ def test_dead_letters_are_listed_and_sent_again_wherever_they_are(site: RedisSit
         assert replayed.returncode == 0, replayed.stderr
         assert [redis.xlen(keys.events(p)) for p in range(8)] == [1] * 8
         assert [redis.xlen(keys.dead(p)) for p in range(8)] == [0] * 8
+
+
+@pytest.mark.sites
+def test_redis_cli_is_opened_wherever_redis_is(site: RedisSite, keys: Keys) -> None:
+    for number in range(2):  # of a cluster on any master
+        said = tocsin(site.url, keys, "redis-cli", "SET", f"{keys.prefix}:{number}", "here")
+        assert (said.stdout, said.stderr) == ("OK\n", "")
+    with site.client() as redis:
+        assert [redis.get(f"{keys.prefix}:{number}") for number in range(2)] == [b"here"] * 2
+
+
+def test_what_a_url_says_is_said_to_redis_cli_but_for_the_password() -> None:
+    place = Place("h", 1)
+    told = {
+        "redis://:secret@h:1/3": "-h h -p 1 -n 3",
+        "rediss://us%40er:secret@h:1?ssl_ca_certs=/ca": "-h h -p 1 --user us@er --tls --cacert /ca",
+        "redis+cluster://h:1,i:2": "-h h -p 1 -c",
+        "redis+sentinel://s:2/main?db=4": "-h h -p 1 -n 4",
+    }
+    for url, expected in told.items():
+        address = read_address(url)
+        assert not isinstance(address, BadAddress)
+        assert " ".join(options(address, place)) == expected
+    socket = read_address("unix:///run/redis.sock?db=2")
+    assert isinstance(socket, OneServer)
+    assert options(socket, socket.place) == ["-s", "/run/redis.sock", "-n", "2"]
 
 
 def test_a_url_that_is_none_is_a_setting_that_is_wrong_and_no_secret_is_told(keys: Keys) -> None:
