@@ -75,11 +75,27 @@ class Places:
 
     async def run(self, nodes: Callable[[], int], counts: Callable[[], Iterable[tuple[str, int]]]) -> None:
         """Keep what is borrowed, until cancelled. `nodes` says how many nodes there are."""
+        unused: frozenset[str] = frozenset()
         while True:
             self.resize(nodes(), counts)
-            for key, borrowed in self.shares.borrowed():
-                self._borrow(key, borrowed, 0, partial(self._had, key))
+            unused = self._keep(unused, counts)
             await asyncio.sleep(self._ttl / 3)
+
+    def _keep(self, unused: frozenset[str], counts: Callable[[], Iterable[tuple[str, int]]]) -> frozenset[str]:
+        """Keep what is borrowed, but for what was of no use the last time either: whom it was for went before it came,
+        or did not come again. What is of no use now."""
+        borrowed = tuple(self.shares.borrowed())
+        here = dict(counts()) if borrowed else {}
+        spare: set[str] = set()
+        for key, count in borrowed:
+            kept = self.shares.spare(key, here.get(key, 0))
+            if kept is not None and key in unused:
+                self.shares.has(key, kept)
+                count = kept
+            elif kept is not None:
+                spare.add(key)
+            self._borrow(key, count, 0, partial(self._had, key))
+        return frozenset(spare)
 
     def _borrow(self, key: str, wanted: int, least: int, on_reply: Callable[[Reply], None]) -> None:
         args = (self._node, wanted, least, self.shares.pool, round(self._ttl * 1000))

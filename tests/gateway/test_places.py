@@ -12,6 +12,7 @@ from gateway.places import Places, address_digest
 from gateway.wire.codes import Disconnect
 from tests.conftest import open_pipe
 from tests.gateway.stand import Client, running_node, settings_for, token
+from tests.gateway.streams import eventually
 
 
 async def several(stack: AsyncExitStack, url: str, keys: Keys, count: int, **changes: Any) -> list[Node]:
@@ -85,7 +86,7 @@ async def test_what_is_kept_stays_ones_own(redis_server: Any, keys: Keys) -> Non
     async with asyncio.timeout(20), open_pipe(redis_server.url) as pipe, asyncio.TaskGroup() as group:
         keeps, other = (Places(pipe, keys.places, name, 4, ttl=0.3) for name in ("keeps", "other"))
         answers: asyncio.Queue[bool | None] = asyncio.Queue()
-        running = group.create_task(keeps.run(lambda: 100, lambda: ()))
+        running = group.create_task(keeps.run(lambda: 100, lambda: (("alice", 4),)))
         await asyncio.sleep(0)
         other.shares.resize(100)
         keeps.ask("alice", lambda: 3, answers.put_nowait)
@@ -94,6 +95,22 @@ async def test_what_is_kept_stays_ones_own(redis_server: Any, keys: Keys) -> Non
             await asyncio.sleep(0.15)
             other.ask("alice", lambda: 0, answers.put_nowait)
             assert not await answers.get()
+        running.cancel()
+
+
+async def test_a_place_that_nobody_took_after_all_goes_back(redis_server: Any, keys: Keys) -> None:
+    async with asyncio.timeout(20), open_pipe(redis_server.url) as pipe, asyncio.TaskGroup() as group:
+        node, other = (Places(pipe, keys.places, name, 4, ttl=0.3) for name in ("node", "other"))
+        for each in (node, other):
+            each.shares.resize(100)
+        answers: asyncio.Queue[bool | None] = asyncio.Queue()
+        node.ask("alice", lambda: 3, answers.put_nowait)  # and whoever asked goes before the answer
+        assert await answers.get()
+        assert not node.allows("10.0.0.1", 0)  # who was told to come again, and never does
+        running = group.create_task(node.run(lambda: 100, lambda: ()))
+        await eventually(lambda: not tuple(node.shares.borrowed()))
+        other.ask("alice", lambda: 3, answers.put_nowait)
+        assert await answers.get()
         running.cancel()
 
 
