@@ -77,9 +77,13 @@ class Cluster:
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(self._topology.run())
                 self._looked()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    # Before the group ends: nothing that is sent or seen meanwhile must begin a connection in it.
+                    self._group = None
+                    self.watch.listeners.discard(self._looked)
         finally:
-            self.watch.listeners.discard(self._looked)
-            self._group = None
             self._links.clear()
             self.told()
 
@@ -152,9 +156,9 @@ class Cluster:
             self._group.create_task(link.run())
         return link
 
-    def _anyone(self) -> Place:
+    def _anyone(self) -> Place | None:
         connected = (link.place for link in self._links.values() if link.up)
-        return next(connected, self.map.masters[0])
+        return next(connected, next(iter(self.map.masters), None))
 
     def refused(self, sent: Sent, refusal: Refused) -> bool:
         """Follow a redirection; False when it is none, or there were too many."""

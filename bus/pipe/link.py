@@ -22,6 +22,8 @@ ELSEWHERE: Final = frozenset(("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"))
 """A slot is not, or not wholly, where it was looked for: to be tried again, and no fault of the connection."""
 AGAIN: Final = 0.2
 """Seconds after which a slot is tried again."""
+WHOLE: Final = 1.0
+"""Seconds for which slots that come to a connection wait for a whole map."""
 LINGER: Final = 5.0
 """Seconds for which a connection is kept to a master that was asked while it was getting a slot."""
 ASKING: Final = pack(("ASKING",))
@@ -157,7 +159,9 @@ class Link:
 
     async def _keep(self, line: Line) -> None:
         """Offer the connection until it is lost."""
-        # It may have been lost between its greeting and now; then it is offered to nobody.
+        # It may have been lost between its greeting and now, or be wanted no more; then it is offered to nobody.
+        if self._retired.is_set():
+            line.drop("it is no master any more")
         if line.lost is None:
             self._line, self.away = line, False
             line.on_lost = self._forget
@@ -204,11 +208,21 @@ class Link:
 
     async def _settle(self, line: Line) -> bool:
         """Do for the slots that are new here what comes before traffic; whether that was possible for all."""
+        if self._road.map.slots_of(self.place) - self._arrived and not await self._map_is_whole():
+            return False
         owned = self._road.map.slots_of(self.place)
         self._arrived &= owned
         if fresh := owned - self._arrived:
             await self._introduce(line, fresh)
         return owned <= self._arrived
+
+    async def _map_is_whole(self) -> bool:
+        """Whether it is known, or soon is, who the masters are: else one that was replaced would count as a peer."""
+        whole = self._road.watch.whole
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WHOLE):
+                await whole.wait()
+        return whole.is_set()
 
     async def _introduce(self, line: Line, slots: frozenset[int]) -> None:
         """For these, as far as they are here. One that is just being moved must not keep the others waiting."""

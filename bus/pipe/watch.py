@@ -125,13 +125,18 @@ class ClusterWatch(Watch):
         self._asked: dict[Place, float] = {}
         self._prefer: Place | None = None
         self._stale = 0
+        self._looking = asyncio.Lock()
         self.map: SlotMap | None = None
+        self.whole = asyncio.Event()
+        """Whether the map is as a node gave it. One that was redirected from may be a master no more, and stands in a
+        map that was mended by redirections only as if it had lost a slot or two."""
 
     def moved(self, slot: int, place: Place) -> None:
         """A node said so of one slot; most likely of others it is true too, so the master named is asked now."""
         if self.map is None or self.map.owners[slot] == place:
             return
         self.map = self.map.moved(slot, place)
+        self.whole.clear()
         self._prefer = place
         self.hurry()
         self._tell()
@@ -150,6 +155,11 @@ class ClusterWatch(Watch):
 
     async def refresh(self) -> None:
         """Ask one node after the other until one knows; listeners are told in any case."""
+        async with self._looking:  # or two would connect to the same node, and forget one connection
+            await self._refresh()
+        self._tell()
+
+    async def _refresh(self) -> None:
         for place in self._order():
             self._asked[place] = self._clock.monotonic()
             try:
@@ -161,8 +171,8 @@ class ClusterWatch(Watch):
             self._failures[place] = 0
             if found is not None and self._newest(found):
                 self.map = found
+                self.whole.set()
                 break
-        self._tell()
 
     def _order(self) -> list[Place]:
         """Whom to ask: those that answered when they were asked last, and among them whose turn it is longest."""

@@ -13,7 +13,8 @@ from bus.clock import SystemClock
 from bus.errors import BusDown, BusError, Refused, Unconfirmed
 from bus.keys import Keys
 from bus.pipe import Asks, Master, Pipe, Server, Topology
-from bus.pipe.routing import slot_of
+from bus.pipe.cluster import Cluster as Road
+from bus.pipe.routing import SlotMap, slot_of
 from bus.pipe.watch import ClusterWatch
 from gateway.durable import Durable
 from tests.bus.traffic import Traffic, eventually
@@ -88,12 +89,14 @@ async def test_keys_of_all_masters_are_gone_through(cluster: Cluster, keys: Keys
 
 
 async def test_keys_are_not_gone_through_while_slots_move(cluster: Cluster, keys: Keys) -> None:
-    moving, target = slot(keys, 0), cluster.masters()[-1]
-    await asyncio.to_thread(cluster.begin_move, moving, target)
+    moving = slot(keys, 0)
+    target = next(one for one in cluster.masters() if one is not cluster.owner(moving))
+    source = await asyncio.to_thread(cluster.begin_move, moving, target)
     async with piped(cluster.url) as pipe:
         with pytest.raises(Refused, match="TRYAGAIN") as refusal:
             await anext(pipe.scan("*", 10))
         assert refusal.value.passing
+    await asyncio.to_thread(cluster.move_keys, moving, source, target)
     await asyncio.to_thread(cluster.end_move, moving, target)
 
 
@@ -294,6 +297,95 @@ async def test_traffic_for_a_slot_waits_until_its_new_master_was_made_ready(clus
         assert moving in slots
         assert 0 not in slots or moving == 0
         assert len(server.peers) == 2
+
+
+async def test_a_master_that_was_replaced_is_no_peer_of_who_replaced_it(
+    cluster: Cluster, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, and says by a redirection of one slot that it has lost that one: it has lost all, and writes too."""
+    calls: list[Server] = []
+
+    async def arrival(asks: Asks, server: Server, slots: Container[int]) -> None:
+        calls.append(server)
+
+    where, look = Topology(cluster.url, clock=SystemClock()), asyncio.Event()
+    watch = where.watch
+    assert isinstance(watch, ClusterWatch)
+    async with piped(where, arrival=arrival) as pipe:
+        await pipe.asks(("SET", keys.lease(p), p) for p in range(P))
+        old, refresh = cluster.owner(slot(keys, 0)), watch.refresh
+
+        async def later() -> None:
+            await look.wait()
+            await refresh()
+
+        monkeypatch.setattr(watch, "refresh", later)
+        old_id = (await pipe.at(keys.lease(0)).ask("INFO", "server")).decode().partition("run_id:")[2].split()[0]
+        calls.clear()
+        new = await asyncio.to_thread(cluster.failover, old)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(seen(where, slot(keys, 0), new))
+            writing = group.create_task(set_in_the_end(pipe, keys.lease(0)))
+            await asyncio.sleep(0.3)
+            look.set()
+            await writing
+        assert calls
+        assert all(old_id not in server.peers for server in calls)
+
+
+async def set_in_the_end(pipe: Pipe, key: str) -> None:
+    while True:
+        try:
+            await pipe.ask("SET", key, "x")
+            return
+        except BusError:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_connection_that_is_wanted_no_more_when_it_is_made_is_closed(cluster: Cluster, keys: Keys) -> None:
+    """A master that was replaced may come back as a replica while we try to reach it again."""
+    asked, ready = asyncio.Event(), asyncio.Event()
+
+    async def arrival(asks: Asks, server: Server, slots: Container[int]) -> None:
+        asked.set()
+        await ready.wait()
+
+    topology = Topology(cluster.url, clock=SystemClock())
+    road = Road(topology, topology.dialer(keys.prefix, ()), SystemClock(), 5, arrival, lambda: None)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        running = group.create_task(road.run())
+        await asked.wait()
+        watch = road.watch
+        assert watch.map is not None
+        watch.map = SlotMap()
+        watch.listeners.copy().pop()()
+        ready.set()
+        await eventually(lambda: not any(keys.prefix in str(node.ask("CLIENT", "LIST")) for node in cluster.masters()))
+        running.cancel()
+
+
+async def test_what_is_sent_while_a_pipe_ends_fails(cluster: Cluster, keys: Keys) -> None:
+    road = Road(
+        topology := Topology(cluster.url, clock=SystemClock()), topology.dialer("", ()), SystemClock(), 5, None, list
+    )
+    replies: list[Any] = []
+
+    async def last_words() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for p in range(P):
+                road.post(("SET", keys.lease(p), p), replies.append)
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        running = group.create_task(road.run())
+        await eventually(lambda: road.up)
+        speaking = group.create_task(last_words())
+        await asyncio.sleep(0)
+        running.cancel()
+        speaking.cancel()
+    await eventually(lambda: len(replies) == P)
+    assert {type(reply) for reply in replies} == {BusDown}
 
 
 async def test_one_that_fails_for_new_slots_costs_the_connection(cluster: Cluster, keys: Keys) -> None:
