@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib.util
 import os
@@ -26,6 +27,7 @@ from bus.people.categories import Categories
 from bus.settings import check_top_level, read
 from fanout.deliver.settings import BURST, RATE
 from tests.faults.checker import LAWS
+from tocsin.cli import parser
 from tocsin.settings import ROLES
 
 ROOT = Path(__file__).parents[2]
@@ -73,10 +75,29 @@ def test_settings_that_are_shown_are_settings(page: Path, text: str) -> None:
             assert set(table) <= {*known, RATE, BURST}
 
 
+LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in links, as GitHub does it."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
-    assert [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()] == []
+    lost = []
+    for target, anchor in LINK.findall(page.read_text()):
+        there = page.parent / target if target else page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            lost.append(f"{target}#{anchor}")
+    assert lost == []
+
+
+def test_every_command_is_listed() -> None:
+    (commands,) = (action.choices for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    listed = (ROOT / "README.md").read_text().split("## Commands")[1].split("## Further")[0]
+    assert set(commands) <= set(re.findall(r"`([\w-]+)`", listed))
 
 
 SHOWN = re.compile(r"`([\w/]+\.py)(?:::(\w+))?`")
