@@ -55,6 +55,8 @@ class Link:
     """Of each client, its connection to the server."""
     _halves: set[asyncio.StreamWriter] = field(default_factory=set)
     """Clients whose server is gone and who were not told."""
+    refused: int = 0
+    """Connections that were reset at once."""
     _refuses: bool = False
 
     @property
@@ -140,6 +142,7 @@ class Link:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """From a client's connection to its end."""
         if self._refuses:
+            self.refused += 1
             _abort(writer)
             return
         try:

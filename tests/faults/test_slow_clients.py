@@ -31,6 +31,7 @@ WINDOW: Final = 4
 """Events posted at a time."""
 OUTBOX: Final = 131_072
 SEND_BUFFER: Final = 65_536
+HEADERS: Final = {"x-api-key": KEY, "content-type": "application/json"}
 SLOW_CODE: Final = 3008
 HELD: Final = 65_536
 """Bytes that the transport of a connection may hold beside its outbox."""
@@ -71,17 +72,13 @@ class Reader(Person):
 
 async def post_all(gateway: Gateway, topic: str, count: int, body: str) -> None:
     """A stream of events, as fast as they are taken, those of each poster in order."""
-    numbers = iter(range(count))
+    numbers, url = iter(range(count)), f"{gateway.origin}/v1/events"
     async with posting() as http, asyncio.TaskGroup() as group:
 
         async def post() -> None:
             for number in numbers:
                 event = {"type": "x", "to": {"topics": [topic]}, "data": [number, body]}
-                answer = await http.post(
-                    f"{gateway.origin}/v1/events",
-                    content=orjson.dumps(event),
-                    headers={"x-api-key": KEY, "content-type": "application/json"},
-                )
+                answer = await http.post(url, content=orjson.dumps(event), headers=HEADERS)
                 assert answer.status_code == 202, answer.text
 
         for _ in range(WINDOW):
@@ -109,8 +106,7 @@ async def peak_of(gateway: Gateway, over: asyncio.Event) -> int:
 
 
 async def test_those_who_do_not_read_are_bounded_closed_and_come_back(tmp_path: Path) -> None:
-    limits = {"outbox_bytes": OUTBOX, "send_buffer": SEND_BUFFER}
-    with system(tmp_path, partitions=4, **limits) as made:
+    with system(tmp_path, partitions=4, outbox_bytes=OUTBOX, send_buffer=SEND_BUFFER) as made:
         gateway = made.gateways[0]
         slow = [Reader(f"slow{n}", [TOPIC, LOUD], [gateway.port], Random(n)) for n in range(SLOW)]
         healthy = [

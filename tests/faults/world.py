@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -138,10 +138,12 @@ def world(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     program: tuple[str, ...] = TOCSIN,
     server: str | None = None,
+    channels: Sequence[str] = ("webhook",),
 ) -> Iterator[World]:
     """A world that is ready when the block begins. Every role has the Redis user that `tocsin acl` makes for it.
 
-    `settings`: of a role, beside those of `ROLES`; `program`: the module that runs the roles; `server`: that of Redis.
+    `settings`: of a role, beside those of `ROLES`; `program`: the module that runs the roles; `server`: that of Redis;
+    `channels`: what each delivery worker works.
     """
     given = {role: {**own, **(settings or {}).get(role, {})} for role, own in ROLES.items()}
     given["gateway"].setdefault("replicas", REPLICAS[kind])
@@ -159,7 +161,7 @@ def world(
         for name, count in (("gateway", gateways), ("fanout", fanouts), ("deliver", delivers)):
             for number in range(count):
                 own = environ | {"TOCSIN_REDIS_URL": site.url_of(accounts[name])}
-                _add(made, name, number, folder, own, program)
+                _add(made, name, number, folder, own, program, channels)
         for role in made.roles.values():
             stack.callback(role.kill)
             role.start()
@@ -172,7 +174,13 @@ def world(
 
 
 def _add(
-    made: World, name: str, number: int, folder: Path, environ: Mapping[str, str], program: tuple[str, ...]
+    made: World,
+    name: str,
+    number: int,
+    folder: Path,
+    environ: Mapping[str, str],
+    program: tuple[str, ...],
+    channels: Sequence[str],
 ) -> None:
     title, own, log = f"{name} {number}", dict(environ), folder / f"{name}{number}.log"
     if made.site.kind == "one":
@@ -183,5 +191,5 @@ def _add(
         made.roles[title] = Front(name, own | {"TOCSIN_PORT": str(port)}, log, port=port, program=program)
         made.doors[title] = made.net.link(port)
     else:
-        argv = ("--channel", "webhook") if name == "deliver" else ()
+        argv = tuple(part for each in channels for part in ("--channel", each)) if name == "deliver" else ()
         made.roles[title] = Worker(name, own, log, argv=argv, program=program)
