@@ -31,6 +31,15 @@ def read_report(address: Sequence[bytes] | None, told: Sequence[Any] | None) -> 
     return Report(Place(host.decode(), int(port)), int(fields.get(b"config-epoch", 0)))
 
 
+def counting(reports: Iterable[Report], newest: int, sentinels: int) -> tuple[Report, ...]:
+    """The reports that count: those not older than the `newest` epoch that was ever heard of, for when nobody else
+    answers, one that was cut off would lead back to the old master. But when most of all the `sentinels` say less, they
+    were set up anew."""
+    known = tuple(reports)
+    fresh = tuple(report for report in known if report.epoch >= newest)
+    return fresh if fresh or 2 * len(known) <= sentinels else known
+
+
 def named(reports: Iterable[Report], current: Place | None) -> Place | None:
     """The master by the newest of the reports; the current one when that is among the newest, or there are none."""
     known = tuple(reports)

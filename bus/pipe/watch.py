@@ -14,7 +14,7 @@ from bus.errors import BusDown, BusError
 from bus.pipe.dial import Dialer, why
 from bus.pipe.line import Line
 from bus.pipe.routing import SlotMap, read_slots, read_state
-from bus.pipe.sentinels import Report, named, read_report
+from bus.pipe.sentinels import Report, counting, named, read_report
 
 LOOK: Final = 1.0
 """How often each sentinel is asked, in seconds: so long at most an isolated master is written to."""
@@ -65,6 +65,8 @@ class SentinelWatch(Watch):
         super().__init__(dialer, clock)
         self._places, self._service = places, service
         self._reports: dict[Place, Report] = {}
+        self._newest = 0
+        """The highest epoch that was heard of."""
         self.master: Place | None = None
 
     async def run(self) -> None:
@@ -102,7 +104,9 @@ class SentinelWatch(Watch):
 
     def _heard(self, place: Place, report: Report) -> None:
         self._reports[place] = report
-        master = named(self._reports.values(), self.master)
+        reports = counting(self._reports.values(), self._newest, len(self._places))
+        self._newest = max((each.epoch for each in reports), default=self._newest)
+        master = named(reports, self.master)
         if master != self.master:
             self.master, self.trouble = master, ""
             self._tell()

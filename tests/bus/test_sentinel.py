@@ -97,6 +97,8 @@ class Pretended:
         """Port of the master."""
         self.epoch = 1
         self.silent = False
+        self.asked = 0
+        """Commands that came."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
@@ -105,6 +107,7 @@ class Pretended:
             while data := await reader.read(65_536):
                 parser.feed(data)
                 while (asked := parser.gets()) is not False:
+                    self.asked += 1
                     if not self.silent:
                         writer.write(self._answer(asked))
         writer.close()
@@ -151,6 +154,24 @@ async def test_an_isolated_master_is_left_though_it_answers_and_a_sentinel_besid
                 one.names, one.epoch = new.port, 2
             async with asyncio.timeout(4):
                 await until_at(pipe, new.port)
+
+
+async def test_it_is_not_gone_back_to_when_only_the_sentinel_beside_it_answers(
+    two: tuple[EmbeddedRedis, EmbeddedRedis], keys: Keys
+) -> None:
+    old, new = two
+    async with pretended(3) as (sentinels, url):
+        for one in sentinels:
+            one.names, one.epoch = new.port, 2
+        sentinels[0].names, sentinels[0].epoch = old.port, 1
+        async with piped(url) as pipe:
+            await until_at(pipe, new.port)
+            for one in sentinels[1:]:
+                one.silent = True
+            asked = sentinels[0].asked
+            while sentinels[0].asked < asked + 6:  # two commands each time: until after the others were given up
+                assert await port_of(pipe) == new.port
+                await asyncio.sleep(0.05)
 
 
 async def test_sentinels_that_are_away_change_nothing(two: tuple[EmbeddedRedis, EmbeddedRedis], keys: Keys) -> None:
