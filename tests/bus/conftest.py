@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import CALM
-from tests.servers import CHOSEN, Plan, RedisSite, bundled, in_path, start
+from tests.redis_programs import bundled, in_path
+from tests.servers import CHOSEN, Plan, RedisSite, start
 
 
 @pytest.fixture(scope="session", params=["path", "bundled"])

@@ -16,7 +16,7 @@ from tests.faults.nemesis import Kind, Step
 from tests.faults.scene import Breaking, Scene, Size, Stage, under
 from tests.faults.test_short_set import LIMITS
 from tests.faults.world import World, world
-from tests.servers import in_path
+from tests.redis_programs import in_path
 from tocsin.embedded import find_server
 
 HANG = 12.0

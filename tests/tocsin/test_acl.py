@@ -13,7 +13,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from bus.scripts import all_scripts
 from tests.redis_clients import client
-from tests.servers import OneServer, Plan, bundled, in_path, start
+from tests.redis_programs import bundled, in_path
+from tests.servers import OneServer, Plan, start
 from tests.tocsin.sent import sent_by
 from tocsin.acl import COMMANDS, CONNECTION, ROLES, User, users_of
 from tocsin.cli import main
