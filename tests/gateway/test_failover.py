@@ -60,6 +60,12 @@ class Scene:
         """What the node's clock does at once after a change."""
         self.node.service.watch.tick(0.0, 0.0)
 
+    async def looked(self, *topics: str) -> None:
+        """Look, and wait until all that was asked of the servers of these topics is answered."""
+        self.look()
+        for topic in topics:
+            await self.node.pipe.ask("EXISTS", self.keys.log(topic))
+
 
 @asynccontextmanager
 async def scene(server: RedisSite, keys: Keys) -> AsyncIterator[Scene]:
@@ -195,18 +201,15 @@ async def test_only_topics_of_changed_partitions_are_looked_at(redis_server: Red
         there = next(f"room:{n}" for n in range(100) if keys.partition(f"room:{n}") == 5)
         await subscribed(alice, 2, here)
         await subscribed(alice, 3, there)
-        it.look()  # for a node looks at everything when it has come up
-        await alice.ask({"id": 4, "history": {"channel": here}})
+        await it.looked(here, there, ALICE)  # for a node looks at everything when it has come up
         it.node.stats.position_checks = 0
         it.node.service.joins.check_soon(frozenset((3,)))
-        it.look()
-        await alice.ask({"id": 5, "history": {"channel": here}})
+        await it.looked(here, there, ALICE)
         assert it.node.stats.position_checks == 1
         # Two at once: neither keeps the other from being looked at.
         it.node.service.joins.check_soon(frozenset((3,)))
         it.node.service.joins.check_soon(frozenset((5,)))
-        it.look()
-        await alice.ask({"id": 6, "history": {"channel": here}})
+        await it.looked(here, there, ALICE)
         assert it.node.stats.position_checks == 4
 
 
