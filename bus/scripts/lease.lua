@@ -13,6 +13,8 @@ if held then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
     return tonumber(fence)
   end
+  -- Noted by a clock that was ahead of this one: nobody would have the partition until it has caught up.
+  if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
   -- Who stops is on no list either, but keeps the lease until all that is under way has ended.
   if not ARGV[4] or redis.call('PTTL', KEYS[1]) > tonumber(ARGV[4]) then return 0 end
   for i = 5, #ARGV do

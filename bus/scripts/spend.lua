@@ -11,8 +11,10 @@ local now = time[1] * 1000000 + time[2]
 local each = 1000000 / tonumber(ARGV[1])
 local window = tonumber(ARGV[2]) * each
 local needed, wanted = tonumber(ARGV[3]), tonumber(ARGV[4])
--- The one number kept: when the bucket will be full again (the generic cell rate algorithm, in microseconds).
-local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+-- What is kept: when the bucket will be full again (the generic cell rate algorithm), and when that was noted, both in
+-- microseconds. A clock that was set back, or that of another server, must not make anyone wait for it to catch up.
+local noted_full, noted = string.match(redis.call('GET', KEYS[1]) or '0 0', '^(%d+) (%d+)$')
+local full = math.max(tonumber(noted_full or 0) - math.max(0, tonumber(noted or 0) - now), now)
 -- A microsecond is forgiven: who waited as long as they were told must not be told to wait again.
 local there = math.floor((window - (full - now) + 1) / each)
 local taken, wait = 0, math.max(0, full + needed * each - window - now)
@@ -23,6 +25,6 @@ elseif ARGV[5] == '1' then
 end
 if taken > 0 then
   full = full + taken * each
-  redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
+  redis.call('SET', KEYS[1], string.format('%.0f %.0f', full, now), 'PX', math.ceil((full - now) / 1000) + 1)
 end
 return {taken, math.ceil(wait / 1000), math.ceil((full - now) / 1000), math.ceil((now + wait) / 1000)}

@@ -89,6 +89,18 @@ async def test_reserved_tokens_lie_ahead_one_behind_the_other(redis_server: Any,
         assert int(await pipe.ask("PTTL", keys.allowance("shop"))) > 0
 
 
+async def test_a_clock_that_was_set_back_makes_nobody_wait_for_it(redis_server: Any, keys: Keys) -> None:
+    limit, hour = Limit(10.0, 20.0), 3_600_000_000
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        (_, _), (one, other) = processes(pipe, keys, 2)
+        assert (await one.take("shop", limit, 10)).wait == 0
+        full, noted = map(int, (await pipe.ask("GET", keys.allowance("shop"))).split())
+        await pipe.ask("SET", keys.allowance("shop"), f"{full + hour} {noted + hour}", "PX", 3_600_000)
+        assert (await other.take("shop", limit, 5)).wait == 0
+        assert 0 < (await other.take("shop", limit, 5)).wait < 0.6
+        assert int(await pipe.ask("PTTL", keys.allowance("shop"))) < 3_000
+
+
 async def test_a_changed_limit_counts_at_once_and_an_outage_is_told(redis_server: Any, keys: Keys) -> None:
     async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
         (counting,), (one,) = processes(pipe, keys, 1)

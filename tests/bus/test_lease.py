@@ -67,3 +67,15 @@ async def test_of_the_dead_a_lease_is_taken_when_it_was_silent_and_of_nobody_els
         heir.drop(Lease(1, "heir", 2), dropped.set_result)
         assert await dropped == 1
         assert await ask(lost, first, "lost") == Lease(1, "lost", 3)
+
+
+async def test_a_lease_of_a_clock_that_was_ahead_ends_too(redis_server: RedisSite, keys: Keys) -> None:
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        first = (await Leases(pipe, keys, "a", 3_600).hold((1,)))[1]
+        assert first is not None
+        heir = Leases(pipe, keys, "b", 0.05)
+        second = (await heir.hold((1,)))[1]
+        assert second is None, "whoever lives has a moment to keep it"
+        while second is None:
+            second = (await heir.hold((1,)))[1]
+        assert second.fence == first.fence + 1

@@ -45,3 +45,17 @@ async def test_members_come_and_go(redis_server: RedisSite, keys: Keys) -> None:
         assert set(await b.beat()) == {"a", "b"}
         await a.leave()
         assert await b.members() == ("b",)
+
+
+async def test_who_was_noted_by_a_clock_that_was_ahead_goes_soon_unless_they_live(
+    redis_server: RedisSite, keys: Keys
+) -> None:
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        dead, alive = (Registry(pipe, keys.workers, name, 3_600) for name in ("dead", "alive"))
+        await dead.beat()
+        await Registry(pipe, keys.workers, "young", 5).beat()
+        assert set(await Registry(pipe, keys.workers, "young", 5).beat()) == {"dead", "young"}
+        ends, young = [float(await pipe.ask("ZSCORE", keys.workers, name)) for name in ("dead", "young")]
+        assert 40_000 < ends - young < 60_000
+        await alive.beat()
+        assert float(await pipe.ask("ZSCORE", keys.workers, "alive")) > ends
