@@ -133,7 +133,7 @@ class Keys:
         return self.tagged(partition_of(digest, self.partitions), "idempotency", digest)
 
     def allowance(self, name: str) -> str:
-        """String with TTL: when a producer's bucket will be full again, and when that was noted (µs); gone when it is full."""
+        """String with TTL: when the bucket of a producer is full again, and when that was noted (µs); gone by then."""
         return self.tagged(partition_of(name, self.partitions), "allowance", escape(name))
 
     def counts(self, partition: int, ref: str) -> str:
