@@ -2,12 +2,14 @@
 
     client ── door ──▶ gateway ── wire ──▶ Redis ◀── wire ── fanout, deliver
 
-Wires are there with one server alone: the addresses of a cluster and of sentinels' masters come from Redis itself.
+A wire has a link to each server. The addresses of a cluster's masters, and of those that sentinels name, come from
+Redis itself: there the roles are run by `tests.faults.rewired`.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import subprocess
@@ -22,6 +24,7 @@ from typing import Any
 from bus.keys import Keys
 from tests import servers
 from tests.faults.chaos import Chaos, Link, chaos
+from tests.redis_node import Node
 from tests.servers import Plan, RedisSite
 from tests.system import KEY, OPEN, SECRET, Gateway, Role, accounts_for
 from tests.tocsin_system import clean_environ
@@ -85,15 +88,51 @@ def _start(role: Role, program: tuple[str, ...], argv: tuple[str, ...]) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Wire:
+    """The links of one role to all servers, by their ports. What is done to it is done to each of them."""
+
+    links: Mapping[int, Link]
+
+    def to(self, node: Node) -> Link:
+        """The link to one server."""
+        return self.links[node.port]
+
+    def hold(self) -> None:
+        """As of `Link`, as all of these."""
+        for link in self.links.values():
+            link.hold()
+
+    def delay(self, seconds: float) -> None:
+        for link in self.links.values():
+            link.delay(seconds)
+
+    def reset(self) -> None:
+        for link in self.links.values():
+            link.reset()
+
+    def cut(self) -> None:
+        for link in self.links.values():
+            link.cut()
+
+    def half_open(self) -> None:
+        for link in self.links.values():
+            link.half_open()
+
+    def heal(self) -> None:
+        for link in self.links.values():
+            link.heal()
+
+
 @dataclass
 class World:
-    """What runs. `roles` by name, such as `gateway 0`; `wires` are their links to Redis, `doors` the gateways' own."""
+    """What runs. `roles` by name, such as `gateway 0`; `wires` are their ways to Redis, `doors` the gateways' own."""
 
     site: RedisSite
     net: Chaos
     keys: Keys
     roles: dict[str, Role] = field(default_factory=dict)
-    wires: dict[str, Link] = field(default_factory=dict)
+    wires: dict[str, Wire] = field(default_factory=dict)
     doors: dict[str, Link] = field(default_factory=dict)
 
     @property
@@ -183,9 +222,14 @@ def _add(
     channels: Sequence[str],
 ) -> None:
     title, own, log = f"{name} {number}", dict(environ), folder / f"{name}{number}.log"
+    wire = made.wires[title] = Wire({node.port: made.net.link(node.port) for node in made.site.nodes})
     if made.site.kind == "one":
-        link = made.wires[title] = made.net.link(made.site.port)
+        link = wire.to(made.site.nodes[0])
         own["TOCSIN_REDIS_URL"] = own["TOCSIN_REDIS_URL"].replace(f":{made.site.port}/", f":{link.port}/")
+    elif program == TOCSIN:
+        file = folder / f"{name}{number}.wire"
+        file.write_text(json.dumps({port: link.port for port, link in wire.links.items()}))
+        program = ("tests.faults.rewired", str(file))
     if name == "gateway":
         port = free_port()
         made.roles[title] = Front(name, own | {"TOCSIN_PORT": str(port)}, log, port=port, program=program)
