@@ -7,6 +7,7 @@ its log, which is the same as any position check, only sooner.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ BATCH: Final = 500
 GAP_WAIT: Final = 0.05
 """How long a hole in a topic may wait for the other worker's entry before it is filled from history, in seconds."""
 RETRY_WAIT: Final = 0.2
+REMEMBERED: Final = 2_000
+"""Entries that are known again when they are seen once more."""
+PAGE: Final = 100
 STREAM_TTLS: Final = 6
 """A node's stream outlives its last heartbeat by this many times `node_ttl`."""
 
@@ -56,14 +60,18 @@ class Feed:
         self._filling = False
         self.read_to = 0
         """Number of the newest entry read."""
-        self._newest: Sequence[bytes] = ()
-        """That entry."""
+        self._marks: OrderedDict[int, int] = OrderedDict()
+        """Number → hash of the newest entries read."""
+        self._doubtful = False
+        """Whether Redis may have forgotten some of these."""
         self._server = ""
 
     async def run(self) -> None:
         """Read until cancelled. A lost connection is waited out; nothing is lost, for the stream keeps."""
         while True:
             try:
+                if self._doubtful:
+                    await self._go_back(self._line.asks)
                 found = await self._line.ask(
                     "XREAD", "COUNT", BATCH, "BLOCK", int(BLOCK * 1000), "STREAMS", self._stream, f"{self.read_to}-0"
                 )
@@ -72,35 +80,55 @@ class Feed:
                 continue
             for _, entries in found or ():
                 for number, flat in entries:
-                    self._newest = flat
-                    self._take(int(number.partition(b"-")[0]), dict(zip(flat[::2], flat[1::2], strict=True)))
+                    self._take(int(number.partition(b"-")[0]), flat)
             self._flusher.wake()
             self._watch_gaps()
 
-    def _take(self, number: int, fields: Fields) -> None:
+    def _take(self, number: int, flat: Sequence[bytes]) -> None:
+        self._marks[number] = hash(tuple(flat))
+        if len(self._marks) > REMEMBERED:
+            self._marks.popitem(last=False)
         if number != self.read_to + 1:
             self._stats.stream_gaps += 1
             self._joins.check_all_soon()
         self.read_to = number
-        self.apply(fields)
+        self.apply(dict(zip(flat[::2], flat[1::2], strict=True)))
 
     async def arrived(self, asks: Asks, server: Server, slots: Container[int]) -> None:
         """A connection to a server is new (see `bus.pipe.Arrival`). Raises `BusError`.
 
         Another one than before may have forgotten the newest of the stream, and others may have put something in its
-        place: then it is read again.
+        place: then it is read again from there.
         """
         if slot_of(self._stream.encode()) not in slots or self._server == server.run_id:
             return
         if self._server and self.read_to:
-            (found,) = await asks([("XRANGE", self._stream, f"{self.read_to}-0", f"{self.read_to}-0")])
-            if isinstance(found, BusError):
-                raise found
-            # Where it was trimmed, what is left was not read either.
-            if not found or found[0][1] != self._newest:
-                self.read_to = 0
+            await self._go_back(asks)
             self._joins.check_all_soon()
         self._server = server.run_id
+
+    async def _go_back(self, asks: Asks) -> None:
+        """To the newest entry read that is still there. What comes twice is an order carried out twice."""
+        upto = self.read_to
+        while upto:
+            (found,) = await asks([("XREVRANGE", self._stream, f"{upto}-0", "-", "COUNT", PAGE)])
+            if isinstance(found, BusError):
+                raise found
+            upto = 0
+            for entry, flat in found:
+                number = int(entry.partition(b"-")[0])
+                mark = self._marks.get(number)
+                if mark == hash(tuple(flat)):
+                    self._read_again(number)
+                    return
+                upto = 0 if mark is None else number - 1
+        # Where all that was read was trimmed, what is left is new; where nothing is known again, all of it may be.
+        self._read_again(0)
+
+    def _read_again(self, after: int) -> None:
+        self.read_to, self._doubtful = after, False
+        while self._marks and next(reversed(self._marks)) > after:
+            self._marks.popitem()
 
     def drop_read(self, pipe: Pipe) -> None:
         """Take what was read out of the stream now; else it stays until the stream is full, or ends with the node."""
@@ -108,9 +136,9 @@ class Feed:
 
     def restarted(self, sequence: int, read_to: int) -> None:
         """Redis says that the stream is at `sequence`, long after we had read to `read_to`: when that is less, the
-        stream was made anew (Redis came back without it), and is read from its beginning."""
+        stream was made anew (Redis came back without it, or without the newest of it), and is read again."""
         if sequence < read_to:
-            self.read_to = 0
+            self._doubtful = True
             self._stats.stream_gaps += 1
             self._joins.check_all_soon()
 

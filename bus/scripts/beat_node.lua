@@ -10,7 +10,8 @@ local sequence = tonumber(redis.call('GET', KEYS[2]) or 0)
 if sequence == 0 then redis.call('SET', KEYS[2], 0) end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[3] .. '-0')
+  -- Where the node read more than there is, others may stand now under numbers that it has read already.
+  if tonumber(ARGV[3]) <= sequence then redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[3] .. '-0') end
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return {sequence, lapsed}

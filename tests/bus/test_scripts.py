@@ -561,6 +561,14 @@ async def test_what_a_node_has_read_is_trimmed(bench: Bench) -> None:
     assert len(left) <= 101
 
 
+async def test_what_took_the_place_of_lost_entries_is_not_trimmed(bench: Bench) -> None:
+    await bench.beat()
+    for _ in range(3):
+        await bench.deliver()
+    assert await bench.beat(read_to=8) == [3, 0]
+    assert await bench.ask("XLEN", bench.keys.node_deliveries("n1")) == 3
+
+
 async def test_a_registry_forgets_who_says_nothing(bench: Bench) -> None:
     keys = (bench.keys.workers,)
     assert await bench.pipe.script("register", keys, (60_000, "a")) == [b"a"]

@@ -294,6 +294,44 @@ async def test_what_took_the_place_of_lost_entries_of_the_nodes_stream_is_read(
         assert feed.read_to == 0
 
 
+async def test_what_is_still_there_is_not_read_again(
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be an order to disconnect somebody who has come back since."""
+    monkeypatch.setattr("gateway.feed.PAGE", 2)
+    monkeypatch.setattr("gateway.feed.BLOCK", 0.05)  # a read that waits on a connection that is not really lost
+    async with scene(redis_server, keys) as it:
+        node, alice = it.node, Client(it.node)
+        await alice.connect("alice")
+        stream, sequence = keys.node_deliveries(node.id), keys.node_sequence(node.id)
+        feed, asks = node.feed, node.pipe.asks
+        await feed.arrived(asks, Server("a"), ALL_SLOTS)
+        for number in range(3):
+            await it.producer.notify("alice", number)
+        await alice.until(lambda c: len(c.publications) == 3)
+        replica = await node.pipe.ask("DUMP", stream)
+        for number in range(5):
+            await it.producer.notify("alice", number)
+        await alice.until(lambda c: len(c.publications) == 8)
+        await node.pipe.asks([("RESTORE", stream, 0, replica, "REPLACE"), ("SET", sequence, 3)])
+        await it.producer.notify("alice", "in the place of the first that was lost")
+        await feed.arrived(asks, Server("b"), ALL_SLOTS)
+        assert feed.read_to == 3
+        await it.producer.notify("alice", "the next")
+        await alice.until(lambda c: len(c.publications) == 10)
+        # The heartbeat may notice it before the feed's own connection does.
+        await feed.arrived(asks, Server("b"), ALL_SLOTS)
+        assert feed.read_to == 5
+        await node.pipe.asks([("RESTORE", stream, 0, replica, "REPLACE"), ("SET", sequence, 3)])
+        await node.heartbeat.beat()
+        gaps = node.stats.stream_gaps
+        await it.producer.notify("alice", "in another's place")
+        await it.producer.notify("alice", "in another's place again")
+        await alice.until(lambda c: len(c.publications) == 12)
+        assert feed.read_to == 5
+        assert node.stats.stream_gaps == gaps
+
+
 async def test_a_feed_that_cannot_ask_does_not_begin(redis_server: RedisSite, keys: Keys) -> None:
     async with scene(redis_server, keys) as it:
         feed = it.node.feed
