@@ -13,7 +13,7 @@ from bus.clock import SystemClock
 from bus.connect import BLOCK, COMMAND_TIMEOUT
 from bus.event import ref_of
 from bus.keys import Keys, inbox_of
-from bus.pipe import Pipe
+from bus.pipe import Pipe, Topology
 from gateway.effects import Joined
 from gateway.mint import mint
 from gateway.node import Node, build
@@ -118,8 +118,9 @@ async def running_node(url: str, keys: Keys, **changes: Any) -> AsyncIterator[No
     """A node that reads its stream, without its clock: tests tick it themselves."""
     settings = settings_for(url, keys, **changes)
     clock = SystemClock()
-    pipe = Pipe(url, name="test", clock=clock)
-    line = Pipe(url, name="test-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
+    topology = Topology(url, clock=clock)
+    pipe = Pipe(topology, name="test", clock=clock)
+    line = Pipe(topology, name="test-feed", clock=clock, timeout=BLOCK + COMMAND_TIMEOUT)
     async with asyncio.TaskGroup() as group:
         tasks: set[asyncio.Task[Any]] = set()
 
