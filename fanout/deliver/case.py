@@ -154,9 +154,10 @@ def push_target(device: Device, opened: Opened) -> PushTarget:
     )
 
 
-def bodies(raw: Sequence[Any]) -> tuple[Body, ...]:
-    """What read_job.lua says of each event."""
-    return tuple(Body(content, bool(withdrawn), remains) for content, withdrawn, remains in raw)
+def bodies(raw: Sequence[Any], contents: Sequence[bytes | None] | None = None) -> tuple[Body, ...]:
+    """What read_job.lua says of each event; `contents`: what they say, where that was read apart."""
+    said = [content for content, _, _ in raw] if contents is None else [content or b"" for content in contents]
+    return tuple(Body(one, bool(withdrawn), remains) for one, (_, withdrawn, remains) in zip(said, raw, strict=True))
 
 
 # One event goes to many people, and many people have chosen nothing: each is read once for all of them.

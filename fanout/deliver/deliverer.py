@@ -47,6 +47,8 @@ from fanout.job import Job, Kind, from_fields
 from fanout.wording import Content
 
 OVER_RATE: Final = "its producer's rate is reached"
+TOGETHER: Final = 20
+"""Most events that are read in one step with all that decides about them: a few milliseconds when they are large."""
 REFRESH: Final = 3600.0
 """A device that is well is noted as such at most once in so many seconds."""
 
@@ -128,7 +130,8 @@ class Deliverer:
     # Looking -----------------------------------------------------------------------------------------------------
 
     async def _look(self, job: Job) -> Case:
-        """Everything about the job in one trip."""
+        """Everything about the job in one trip; of a large digest what the events say comes in another one before, for
+        a script that read it all would hold Redis for too long. What decides is read last, in one moment."""
         office, keys, p = self._office, self._office.keys, self._partition
         channel = office.channel
         push = channel == "push"
@@ -137,7 +140,9 @@ class Deliverer:
         names = (keys.withdrawn(p, job.ref), meta, unread, inbox, profile, chosen, devices if push else profile)
         about = [keys.body(p, ref) for ref in job.refs or (job.ref,)]
         failing = FAILING_PREFIX + CONTACT[channel] if channel in BLAMED else ""
-        args = (job.offset, escape(job.ref), field, gone, failing, len(about))
+        apart = len(about) > TOGETHER
+        contents = await self._contents(about) if apart else None
+        args = (job.offset, escape(job.ref), field, gone, failing, len(about), int(apart))
         found = await office.pipe.script("read_job", (*names, *about), args)
         withdrawn, acked, read, target, gone_value, since, locale, zone, name, doc, *told = found
         return Case(
@@ -153,9 +158,17 @@ class Deliverer:
             target=target,
             gone=gone_value,
             failing=since,
-            bodies=bodies(told),
+            bodies=bodies(told, contents),
             device=Device.from_json(job.target, target) if push and target else None,
         )
+
+    async def _contents(self, about: Sequence[str]) -> list[bytes | None]:
+        """What events say, by the keys of their bodies."""
+        found = await self._office.pipe.asks([("HGET", body, "e") for body in about])
+        for reply in found:
+            if isinstance(reply, BusError):
+                raise reply
+        return found
 
     # Sending -----------------------------------------------------------------------------------------------------
 

@@ -134,6 +134,27 @@ async def test_a_digest_is_one_message_without_what_was_withdrawn(place: Town) -
     assert [await place.count(event) for event in events] == [{"email:sent": 1}] * 3
 
 
+async def test_a_large_digest_leaves_out_what_was_withdrawn_or_is_no_longer_kept(place: Town) -> None:
+    """Its events are read apart from what decides about them."""
+    sender = Scripted()
+    await place.person()
+    events = [an_event(number, title=f"title {number}.") for number in range(100)]
+    for event in events:
+        await place.place(event)
+    p = place.keys.partition("alice")
+    await place.pipe.ask("HSET", place.keys.body(p, events[7].ref), "w", "1")
+    await place.pipe.ask("DEL", place.keys.body(p, events[8].ref))
+    refs = tuple(event.ref for event in events)
+    job = Job(digest_id(refs, "alice", "webhook"), refs[-1], "alice", kind=Kind.DIGEST, refs=refs)
+    await place.pipe.ask("XADD", place.keys.jobs(p, "webhook"), "*", *job.fields())
+    async with place.working("webhook", providers=only(sender, "webhook")):
+        await place.quiet("webhook")
+    (delivery,) = sender.taken
+    assert isinstance(delivery.message, Hook)
+    told = [event["title"] for event in json.loads(delivery.message.body)["data"]["events"]]
+    assert told == [event.title for number, event in enumerate(events) if number not in (7, 8)]
+
+
 async def test_a_digest_by_webhook_lists_its_events(place: Town) -> None:
     sender = Scripted()
     await place.person()
