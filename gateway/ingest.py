@@ -159,13 +159,14 @@ class Ingest:
             asyncio.get_running_loop().call_soon(on_accepted, entry)
             return
         if self.pressure.refuses(partition):
-            asyncio.get_running_loop().call_soon(on_accepted, self._refused())
+            asyncio.get_running_loop().call_soon(on_accepted, self.refused())
             return
         events = self._keys.events(partition)
         command: tuple[Arg, ...] = ("XADD", events, "*", *entry)
         self._send(events, command, self._counted(event.id, producer, partition, on_accepted), durability)
 
-    def _refused(self) -> Overloaded:
+    def refused(self) -> Overloaded:
+        """Count a refusal because of pressure."""
         self.stats.failed["overload"] += 1
         return Overloaded("more waits than can be taken in")
 
@@ -224,6 +225,21 @@ class Ingest:
                 self.stats.replayed += 1
                 return Answered(rest[0])
 
+    def refuses(self, events: Iterable[Event]) -> bool:
+        """Whether one of these would be told to come again later."""
+        return any(self.pressure.refuses(self._keys.partition(event.ordering_key)) for event in events)
+
+    async def remembered(self, request: IdempotentRequest) -> Answered | OtherBody | None:
+        """What a request was answered before, without beginning it. Raises `BusError`."""
+        key = self._keys.idempotency(request.digest)
+        fingerprint, answer = await self._pipe.ask("HMGET", key, "fingerprint", "answer")
+        if fingerprint is not None and fingerprint.decode() != request.fingerprint:
+            return OtherBody()
+        if answer is None:
+            return None
+        self.stats.replayed += 1
+        return Answered(answer)
+
     async def accept_once(
         self,
         request: IdempotentRequest,
@@ -251,7 +267,7 @@ class Ingest:
             asyncio.get_running_loop().call_soon(on_accepted, entry)
             return
         if self.pressure.refuses(partition):
-            asyncio.get_running_loop().call_soon(on_accepted, self._refused())
+            asyncio.get_running_loop().call_soon(on_accepted, self.refused())
             return
         keys = [self._keys.events(partition), self._keys.accepted(partition, marker)]
         counted = self._counted(event.id, producer, partition, on_accepted)

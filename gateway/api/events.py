@@ -21,12 +21,23 @@ from bus.event import Event, Invalid, Problem
 from bus.producers import Producers
 from gateway.api.answer import AWAY, CROWDED, UNCONFIRMED, Answer, answer, results
 from gateway.api.body import announced, read_body
-from gateway.api.idempotency import REPLAY, fingerprint, key_of
+from gateway.api.idempotency import HEADER, REPLAY, fingerprint, key_of
 from gateway.api.keys import ApiKeys, Producer, Scope
 from gateway.api.problem import RETRY_AFTER_OUTAGE, RETRY_AFTER_OVERLOAD, Kind, Refusal, unavailable
 from gateway.api.quota import SharedQuotas
 from gateway.api.submission import Form, Submission, durability_of, form_of, read_submission
-from gateway.ingest import Accepted, Answered, Busy, Durability, IdempotentRequest, Ingest, New, OtherBody, error_name
+from gateway.ingest import (
+    Accepted,
+    Answered,
+    Begun,
+    Busy,
+    Durability,
+    IdempotentRequest,
+    Ingest,
+    New,
+    OtherBody,
+    error_name,
+)
 from gateway.limits import Room
 from gateway.metrics import ApiStats
 
@@ -61,7 +72,7 @@ class Events:
         producer = self._keys.identify(request.headers, Scope.EVENTS)
         if isinstance(producer, Refusal):
             return self._refuse(producer)
-        if self._ingest.pressure.full:
+        if self._ingest.pressure.full and HEADER not in request.headers:
             return self._refuse(unavailable(CROWDED, RETRY_AFTER_OVERLOAD))
         size = announced(request, self._body_limit)
         if not self._room.take(size):
@@ -133,22 +144,8 @@ class Events:
         once: IdempotentRequest,
         durability: Durability | None,
     ) -> Response | Refusal:
-        try:
-            begun = await self._ingest.begin(once)
-        except BusError as error:
-            self._complain((error,))
-            return unavailable(AWAY)
-        match begun:
-            case Busy():
-                return Refusal(Kind.IN_PROGRESS, headers={"Retry-After": "1"})
-            case OtherBody():
-                return Refusal(Kind.OTHER_BODY)
-            case Answered(packed):
-                return _response(Answer.unpack(packed), {REPLAY: "true"})
-            case New():
-                pass
-            case _:
-                assert_never(begun)
+        if not isinstance(begun := await self._begin(once, [event for _, event in events]), New):
+            return begun
         outcomes = await self._ingest.accept_once(once, events, producer.name, durability)
         if failed := [outcome for outcome in outcomes if isinstance(outcome, BusError)]:
             self._complain(outcomes)
@@ -158,6 +155,33 @@ class Events:
         with suppress(BusError):  # the events are in; a repeat finds their markers and answers the same
             await self._ingest.finish(once, made.pack())
         return _response(made)
+
+    async def _begin(self, once: IdempotentRequest, events: Sequence[Event]) -> New | Response | Refusal:
+        """The right to work on a request, or the answer to it."""
+        begun: Begun | None
+        try:
+            if self._ingest.refuses(events):
+                # Nothing is begun, or the repeat would find it in progress; but who was answered is answered again.
+                begun = await self._ingest.remembered(once)
+            else:
+                begun = await self._ingest.begin(once)
+        except BusError as error:
+            self._complain((error,))
+            return unavailable(AWAY)
+        match begun:
+            case None:
+                self._ingest.refused()
+                return unavailable(CROWDED, RETRY_AFTER_OVERLOAD)
+            case Busy():
+                return Refusal(Kind.IN_PROGRESS, headers={"Retry-After": "1"})
+            case OtherBody():
+                return Refusal(Kind.OTHER_BODY)
+            case Answered(packed):
+                return _response(Answer.unpack(packed), {REPLAY: "true"})
+            case New():
+                return begun
+            case _:
+                assert_never(begun)
 
     def _answer(self, submission: Submission, outcomes: Sequence[Accepted]) -> Answer:
         self._complain(outcomes)

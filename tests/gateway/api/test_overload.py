@@ -68,6 +68,30 @@ async def test_a_partition_whose_workers_are_behind_refuses_alone(redis_server: 
         assert (await api.post(here)).status_code == 202
 
 
+async def test_who_was_answered_under_a_key_is_answered_again_whatever_waits(redis_server: Any, keys: Keys) -> None:
+    async with open_api(redis_server.url, keys) as api:
+        first = await api.post(EVENT, {"idempotency-key": "k"})
+        pressure = api.ingest.pressure
+        for press, ease in (
+            (lambda: pressure.weigh(0.95), lambda: pressure.weigh(0.1)),
+            (
+                lambda: [pressure.count(p, 1_000_000) for p in range(keys.partitions)],
+                lambda: [pressure.count(p, 0) for p in range(keys.partitions)],
+            ),
+        ):
+            press()
+            again = await api.post(EVENT, {"idempotency-key": "k"})
+            assert (again.status_code, again.json()) == (202, first.json())
+            other = await api.post({**EVENT, "type": "another"}, {"idempotency-key": "k"})
+            assert other.status_code == 422
+            new = await api.post(EVENT, {"idempotency-key": "new"})
+            assert (new.status_code, new.headers["retry-after"]) == (503, "5")
+            assert (await api.post(EVENT)).status_code == 503
+            ease()
+        # And it was not begun, or the repeat would be told that it is in progress.
+        assert (await api.post(EVENT, {"idempotency-key": "new"})).status_code == 202
+
+
 @pytest.mark.one_server
 async def test_a_redis_that_hangs_is_met_by_a_bounded_number_of_requests(redis_server: Any, keys: Keys) -> None:
     async with holding_proxy(redis_server.port) as (proxy, url), open_api(url, keys, posts=20) as api:
