@@ -94,6 +94,7 @@ class Books:
                     if command.upper() == b"EVALSHA":
                         script = names.get(rest.split(b" ")[0], rest[:40].decode(errors="replace"))
                         yield Held(script, slow["duration"] / 1e6)
+                redis.slowlog_reset()  # what is told once is of this run
 
 
 def place(entry: bytes | None) -> tuple[int, int]:

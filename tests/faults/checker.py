@@ -258,9 +258,9 @@ def _a_drain_makes_nobody_offline(ledger: Ledger, _: Limits) -> Iterator[str]:
             continue
         for call in ledger.calls:
             event = accepted.get(call.event)
-            if call.user != drained.user or event is None or not drained.at <= event.at <= drained.back:
+            if call.user != drained.user or event is None or not drained.at <= event.began <= drained.back:
                 continue
-            if call.at < event.at + event.wait:
+            if call.at < event.began + event.wait:
                 yield f"{call.via} was called for {drained.user}, whose node was drained and who was soon back"
 
 

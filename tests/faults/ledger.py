@@ -40,6 +40,13 @@ class Accepted:
     """Seconds before the first step that is not live."""
     poison: bool = False
     """It fails by itself, and is to be buried."""
+    sent: float | None = None
+    """When it was sent for the first time: it may have been stored then, and told so later. None: when accepted."""
+
+    @property
+    def began(self) -> float:
+        """The earliest at which it can have been stored."""
+        return self.at if self.sent is None else self.sent
 
 
 @dataclass(frozen=True, slots=True)

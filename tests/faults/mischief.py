@@ -143,6 +143,7 @@ class Mischief:
             await asyncio.sleep(step.lasts)
         finally:
             site.resume()
+        await asyncio.to_thread(self.forget_slowness)
         return frozenset()
 
     async def _fail_over(self, step: Step) -> frozenset[int]:
@@ -176,6 +177,11 @@ class Mischief:
         assert isinstance(site, Cluster)
         await asyncio.to_thread(site.move_slots, MOVED)
         return frozenset()
+
+    def forget_slowness(self) -> None:
+        """A script amid which its server was frozen seems to have taken that long."""
+        for master in self._world.site.masters():
+            master.ask("SLOWLOG", "RESET")
 
     async def _a_master(self) -> Node:
         masters = await asyncio.to_thread(self._world.site.masters)

@@ -184,3 +184,14 @@ def test_who_is_back_too_late_was_offline() -> None:
     ledger.drained = [Drained("ann", 1.5, 22.0)]
     ledger.calls.append(Called("k4", "a2", "ann", "webhook", 6.9))
     assert found(ledger) == []
+
+
+def test_a_step_waits_from_when_its_event_was_sent_and_not_from_when_that_was_known() -> None:
+    ledger = good()
+    ledger.calls.append(Called("k4", "a2", "ann", "webhook", 6.9))
+    assert {violation.invariant for violation in found(ledger)} == {12}
+    place = next(n for n, accepted in enumerate(ledger.accepted) if accepted.event == "a2")
+    at, wait = ledger.accepted[place].at, ledger.accepted[place].wait
+    ledger.accepted[place] = replace(ledger.accepted[place], sent=6.9 - wait)
+    assert at > 6.9 - wait > ledger.drained[0].at
+    assert found(ledger) == []

@@ -65,6 +65,7 @@ async def test_redis_hangs_for_twelve_seconds(whole: World) -> None:
         await asyncio.sleep(HANG)
         assert await state(whole) == 503
         whole.site.resume()
+        await asyncio.to_thread(stage.mischief.forget_slowness)
         noted(stage, "Redis hangs", began)
         # A device hears that its server is silent after ping interval and some: nobody did.
         assert [len(device.closes) for device in stage.devices] == closes

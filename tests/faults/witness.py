@@ -154,7 +154,7 @@ class Source:
         if users and self.chance.random() < 0.5:
             event["ladder"].append({"via": "webhook", "after": int(WAIT), "unless": "acked"})
             steps = ("webhook",)
-        tries, accepted = 0, False
+        tries, accepted, sent = 0, False, self.now()
         while not accepted and not (stop.is_set() and tries):
             accepted = await self._post(event)
             tries += 1
@@ -172,6 +172,7 @@ class Source:
                 certain=accepted,
                 steps=steps,
                 wait=WAIT,
+                sent=sent,
             )
         )
         if accepted and self.chance.random() < self.withdrawn:
