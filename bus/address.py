@@ -31,7 +31,8 @@ _FORMS: Final[Mapping[str, str]] = {
     "redis+cluster": "redis+cluster://host1:6379,host2:6379",
     "rediss+cluster": "rediss+cluster://host1:6379,host2:6379",
 }
-_PLACE: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?", re.ASCII)
+_LABEL: Final = "[A-Za-z0-9_-]{1,63}"
+_PLACE: Final = re.compile(rf"(\[[0-9A-Fa-f:.]+\]|{_LABEL}(?:\.{_LABEL})*\.?)(?::([0-9]{{1,5}}))?", re.ASCII)
 _ENCODED: Final = "write characters such as @ / ? # : of a user or password as %40 %2F %3F %23 %3A"
 
 

@@ -53,6 +53,8 @@ ANY: Final[Mapping[int, str]] = MappingProxyType({})
 STALE: Final = "STALE"
 """A partition began another generation: what it was given shortly before may be lost, and goes before all else."""
 
+BEHIND: Final = "an earlier event of the batch did not get through"
+
 Ring = Callable[[str, int], None]
 """Tells a worker that a timer was set in a partition of its that is due before all others there."""
 
@@ -241,7 +243,7 @@ def _slices(calls: Sequence[tuple[_Task, Publish]]) -> Iterator[list[tuple[_Task
 
 def _blame(error: BusError) -> Outcome:
     if isinstance(error, Refused) and error.code == "BEHIND":
-        return Unavailable("an earlier event of the batch did not get through")
+        return Unavailable(BEHIND)
     if isinstance(error, Refused) and error.code == STALE:
         return Unavailable(STALE)
     return blame(error)

@@ -25,7 +25,7 @@ from bus.pipe import Pipe
 from bus.queue import Entry, fenced, read_entry
 from fanout.look import look
 from fanout.plan import Current, is_fleeting
-from fanout.publisher import STALE, Publisher
+from fanout.publisher import BEHIND, STALE, Publisher
 from fanout.stats import Stats
 
 CHUNK: Final = 50
@@ -180,9 +180,11 @@ class Replay:
         # What was for those who listened then is over.
         currents = [item for item in looked if isinstance(item, Current) and not is_fleeting(item.event)]
         withdrawn = await self._pipe.asks(("EXISTS", self._keys.withdrawn(p, item.event.ref)) for item in currents)
-        outcomes = await self._publisher.publish(
-            [current for current, gone in zip(currents, withdrawn, strict=True) if gone == 0], lost, lost.keys()
-        )
+        still = [current for current, gone in zip(currents, withdrawn, strict=True) if gone == 0]
+        outcomes = await self._publisher.publish(still, lost, lost.keys())
+        if Unavailable(BEHIND) in outcomes:
+            # One that somebody cannot be given holds up what follows it in a batch, and nobody will bury it now.
+            outcomes = [(await self._publisher.publish([each], lost, lost.keys()))[0] for each in still]
         self.note(outcomes)
         if any(isinstance(outcome, Unavailable) for outcome in outcomes) or any(map(_failed, withdrawn)):
             raise BusDown("a partition cannot be given again what it may have lost")

@@ -61,6 +61,8 @@ def test_every_form_is_read(url: str, address: Address) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
+        ("redis://a..b:6379", "names no host and port"),
+        (f"redis://{'a' * 64}:6379", "names no host and port"),
         ("localhost:6379", "must begin with redis://, rediss://, unix://, redis+sentinel://"),
         ("http://h", "must begin with"),
         ("", "must begin with"),

@@ -144,6 +144,21 @@ async def test_what_was_acknowledged_is_given_again_where_it_was_lost(stand: Sta
     assert stand.stats.replayed == 120, "only once"
 
 
+async def test_somebody_who_can_be_given_nothing_holds_up_nobody(stand: Stand) -> None:
+    """Their events were buried when they came first, and stand in what is given again all the same."""
+    pipe, keys = stand.pipe, stand.keys
+    user, other = person(keys, 3), next(f"other{n}" for n in range(1_000) if keys.partition(f"other{n}") == 3)
+    await stand.send(*({"id": f"e{n}", "to": {"users": [user, other]}} for n in range(3)))
+    await stand.work()
+    await forget(pipe, keys, 3)
+    await pipe.ask("SET", keys.meta(f"@{user}"), "of another type")
+    await stand.generations.look(pipe)
+    await stand.send({"id": "new", "to": {"users": [other]}})
+    async with asyncio.timeout(5):
+        assert await stand.work() == [Done()]
+    assert await stand.inbox(other) == ["e0", "e1", "e2", "new"]
+
+
 async def test_who_still_has_it_is_not_given_it_twice(stand: Stand) -> None:
     user = person(stand.keys, 3)
     await stand.send({"id": "e1", "to": {"users": [user]}})
