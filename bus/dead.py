@@ -132,7 +132,9 @@ class Graveyard:
         dead = keys.dead(p)
         if channel := found.channel:
             about = found.about
-            trail = keys.trail(about.get("user", ""))
+            user = about.get("user", "")
+            # A trail lives with its person: of whoever does not live here, or is not known, it is left alone.
+            trail = keys.trail(user) if user and keys.partition(user) == p else dead
             args = (found.id, channel, int(SECOND_CHANCE * 1000), escape(about.get("event", "")), TRAIL_TTL)
             return _script("replay_job", (dead, keys.jobs(p, channel), trail), args)
         if found.queue == "timers":

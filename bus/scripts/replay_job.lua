@@ -1,6 +1,6 @@
 -- Put a dead letter of the senders back at the end of its channel's jobs, with all its attempts before it.
 --
--- KEYS  1 dead, 2 jobs, 3 trail
+-- KEYS  1 dead, 2 jobs, 3 trail, or dead again for none
 -- ARGV  1 id of the dead letter, 2 channel, 3 least time it shall have (ms), 4 escaped event reference, 5 ttl of a
 --       trail that has none (s)
 -- Returns  the job's new id in the stream, or nil when there is no such dead letter
@@ -22,7 +22,9 @@ for i = 1, #fields, 2 do
 end
 local id = redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', 4000, '*',
-  'e', ARGV[4], 'k', 'queued', 'c', ARGV[2], 'r', 'sent again by hand', 'n', '0')
-if redis.call('TTL', KEYS[3]) < 0 then redis.call('EXPIRE', KEYS[3], ARGV[5]) end
+if KEYS[3] ~= KEYS[1] then
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', 4000, '*',
+    'e', ARGV[4], 'k', 'queued', 'c', ARGV[2], 'r', 'sent again by hand', 'n', '0')
+  if redis.call('TTL', KEYS[3]) < 0 then redis.call('EXPIRE', KEYS[3], ARGV[5]) end
+end
 return id

@@ -172,6 +172,25 @@ async def test_what_was_buried_goes_back_to_the_queue_it_was_in(redis: Redis, pi
             await graves.replay(left.name)
 
 
+async def test_a_job_of_nobody_here_goes_back_without_a_trail(redis: Redis, pipe: Pipe, keys: Keys) -> None:
+    """A letter may be all that is left of a job, or of one that somebody wrote by hand."""
+    async with asyncio.timeout(10):
+        graves = Graveyard(pipe, keys)
+        own = {"queue": "jobs:email", "entry": "1-0", "reason": "x", "attempts": 1}
+        stranger = next(name for name in map(str, range(100)) if keys.partition(name) not in (2, keys.partition("")))
+        await redis.xadd(keys.dead(2), own)
+        for fields in ({"id": "d1"}, {"id": "d2", "u": stranger}):
+            await redis.xadd(keys.dead(2), own | fields)
+        assert len(await graves.replay_all((await graves.find(Selection())).letters)) == 2
+        assert [fields for _, fields in await redis.xrange(keys.jobs(2, "email"))] == [
+            {b"id": b"d2", b"u": stranger.encode()},
+            {b"id": b"d1"},
+        ]
+        assert (await redis.exists(keys.trail("")), await redis.exists(keys.trail(stranger))) == (0, 0)
+        (left,) = (await graves.find(Selection())).letters
+        assert left.about == {}
+
+
 async def test_those_that_are_meant_are_dropped(redis: Redis, pipe: Pipe, keys: Keys) -> None:
     async with asyncio.timeout(10):
         graves = Graveyard(pipe, keys)
