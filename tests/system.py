@@ -216,7 +216,7 @@ def system(
         yield made
         for role in made.roles:
             role.end()
-        assert made.log_faults() == []
+        assert not (faults := made.log_faults()), faults
 
 
 def problem_of(answer: bytes) -> dict[str, Any]:
