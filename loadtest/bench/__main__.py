@@ -15,6 +15,7 @@ from pathlib import Path
 
 from loadtest.bench import deliver, fanout
 from loadtest.bench.drain import build
+from loadtest.bench.herd import Herded
 from loadtest.bench.measures import GROUNDED, MEASURES, QUICK, SELDOM, Bench, Scale
 from loadtest.bench.process import Failed, allow_open_files
 from loadtest.bench.report import figures, results, table
@@ -86,6 +87,8 @@ def _kinds(measure: str, *, with_nchan: bool) -> list[type[Server]]:
         return [fanout.Worker]
     if measure in deliver.MEASURES:
         return [deliver.Senders]
+    if measure == "herd":
+        return [Herded]
     if measure in GROUNDED:
         return [Ground]
     beside: list[type[Server]] = [Nchan] if with_nchan else []

@@ -6,13 +6,14 @@ at which a message was due, not sent, so a stalled producer cannot hide what it 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from loadtest.bench import crew, deliver, fanout, scale, stalled, takeover
+from loadtest.bench import crew, deliver, fanout, herd, scale, stalled, takeover
 from loadtest.bench.drain import Drain, Plan
 from loadtest.bench.process import Failed, memory
 from loadtest.bench.rounds import NAP, Send, connected, open_loop, rounds, sleep_until, warm_up
@@ -45,6 +46,7 @@ class Scale:
     stalled: stalled.Size = field(default_factory=stalled.Size)
     crew: crew.Size = field(default_factory=crew.Size)
     takeover: takeover.Size = field(default_factory=takeover.Size)
+    herd: herd.Size = field(default_factory=herd.Size)
 
 
 QUICK = Scale(
@@ -60,6 +62,7 @@ QUICK = Scale(
     stalled=stalled.SMALL,
     crew=crew.SMALL,
     takeover=takeover.SMALL,
+    herd=herd.SMALL,
 )
 
 
@@ -187,6 +190,15 @@ def _latency(bench: Bench, drain: Drain, send: Send, idle: Callable[[float], Non
     return {f"{way}_{percent}_ms": percentile(samples, percent) for percent in (50, 99)}
 
 
+# Herd ------------------------------------------------------------------------------------------------------------
+
+
+def herded(server: Server, size: herd.Size) -> Readings:
+    """Everybody is cut off at once and comes back at once."""
+    assert isinstance(server, herd.Herded)
+    return asyncio.run(herd.run(server, size))
+
+
 MEASURES: dict[str, Callable[[Bench, Server], Readings]] = {
     "broadcast": broadcast,
     "memory": footprint,
@@ -202,10 +214,11 @@ MEASURES: dict[str, Callable[[Bench, Server], Readings]] = {
     "growth": lambda bench, server: crew.growth(server, bench.scale.crew),
     "takeover": lambda bench, server: takeover.takeover(server, bench.scale.takeover),
     "stalled": lambda bench, server: stalled.stalled(bench.client, server, bench.scale.stalled),
+    "herd": lambda bench, server: herded(server, bench.scale.herd),
 }
 
 GROUNDED = ("scale", "workers", "masters", "growth", "takeover", "stalled")
 """Those that start what they need themselves, several times over."""
 
-SELDOM = {"scale": 3, "workers": 3, "masters": 3, "growth": 2, "takeover": 3, "stalled": 3}
+SELDOM = {"scale": 3, "workers": 3, "masters": 3, "growth": 2, "takeover": 3, "stalled": 3, "herd": 3}
 """So many runs are enough of those that take long."""

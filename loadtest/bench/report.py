@@ -139,6 +139,13 @@ def _together() -> list[Figure]:
         Figure("stalled_without_99_ms", "broadcast of 8 kB, all read: 99th percentile", "ms"),
         Figure("stalled_99_ms", "the same, a tenth of the clients stalled", "ms"),
         Figure("stalled_ratio", "the same: against all reading", "×", Target(at_most=1.5)),
+        Figure(
+            "herd_seconds", "reconnect herd: until the last is back with all that it missed", "s", Target(at_most=30)
+        ),
+        Figure("herd_commands", "reconnect herd: Redis commands per client, in scripts too", "", Target(at_most=20)),
+        Figure("herd_away", "reconnect herd: times that a client was told to come again", ""),
+        Figure("herd_p99", "reconnect herd: 99th percentile of the wait of one who stayed", "ms"),
+        Figure("herd_blocked", "reconnect herd: loop blocked at most", "ms"),
         Figure("stalled_memory_ratio", "the same: memory against the outboxes' limits", "×", Target(at_most=1)),
     ]
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loadtest.bench.herd import Size, measure
+import pytest
+
+from loadtest.bench import __main__ as bench
+from loadtest.bench import herd
+from loadtest.bench.herd import Herded, Size, measure
+from loadtest.bench.measures import MEASURES
+from loadtest.bench.process import Failed
+from loadtest.bench.report import figures
 
 
 def test_a_small_herd_is_back_with_all_that_it_missed(tmp_path: Path) -> None:
@@ -12,3 +19,15 @@ def test_a_small_herd_is_back_with_all_that_it_missed(tmp_path: Path) -> None:
     assert readings["herd_seconds"] < 30
     assert readings["herd_commands"] < 40
     assert readings["herd_away"] == 0
+    assert readings.keys() <= {figure.name for figure in figures(())}
+
+
+def test_it_is_one_of_the_measures_on_a_server_of_its_own() -> None:
+    assert "herd" in MEASURES
+    assert bench._kinds("herd", with_nchan=True) == [Herded]
+
+
+def test_one_that_does_not_come_back_in_time_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(herd, "PATIENCE", 0.01)
+    with pytest.raises(Failed, match="not everybody"):
+        measure(tmp_path, Size(20))
