@@ -16,6 +16,9 @@ end
 
 local function note(...)
   local time = redis.call('TIME')
+  -- A Redis that is full refuses only the first write of a script, and not one that frees something. It has to be left a
+  -- way to be emptied: without this note nobody would connect to it.
+  redis.call('HDEL', key, 'full')
   redis.call('HSET', key, 'server', server, 'at', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), ...)
 end
 

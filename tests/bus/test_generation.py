@@ -153,6 +153,21 @@ async def test_a_look_goes_on_without_those_who_do_not_answer(pipe: Pipe, keys: 
     assert generations.known[2].name == FIRST
 
 
+async def test_a_server_that_is_full_can_still_be_met(pipe: Pipe, keys: Keys) -> None:
+    """Else nobody could empty it."""
+    generations = Generations(keys)
+    await arrive(generations, pipe, "a")
+    await pipe.ask("CONFIG", "SET", "maxmemory", "1mb")
+    try:
+        with pytest.raises(Refused, match="OOM"):
+            await pipe.ask("SET", keys.lease(0), "x")
+        names = await arrive(generations, pipe, "b")
+    finally:
+        await pipe.ask("CONFIG", "SET", "maxmemory", "0")
+    assert all(name.startswith("2g") for name in names.values())
+    assert await arrive(Generations(keys), pipe, "b") == names
+
+
 async def test_a_connection_that_cannot_ask_is_none(keys: Keys) -> None:
     async def refused(commands: Iterable[Any]) -> list[Reply]:
         return [Refused("OOM command not allowed") for _ in commands]
