@@ -18,7 +18,9 @@ from gateway.stats import Stats
 EVERY: Final = 1.0
 """Seconds between two probes, and for how long one proves anything to who asks."""
 OVERDUE: Final = 2.0
-"""A probe that has not come back after so many seconds is given up, and another one sent."""
+"""A probe that has not come back after so many seconds is not waited for, and another one sent."""
+MOST: Final = 32
+"""Probes remembered that have not come back."""
 
 Send = Callable[[int, OnReply], None]
 """Puts a numbered probe on the node's own stream; the reply is the entry's number, 0 where the node counts as dead."""
@@ -41,7 +43,9 @@ class Pulse:
         self._vigil = Vigil(patience, clock.monotonic())
         self._number = 0
         self._sent: float | None = None
-        """When the probe under way was sent; None: none is."""
+        """When the newest probe was sent; None: it came back, or could not be sent."""
+        self._under_way: dict[int, float] = {}
+        """When each was sent that did not come back yet, the oldest first."""
         self._proved = asyncio.Event()
 
     @property
@@ -75,11 +79,16 @@ class Pulse:
 
     def probed(self, number: int) -> None:
         """A probe came back through the node's own stream."""
-        if number == self._number and self._sent is not None:
-            self._vigil.prove(self._sent)
+        sent = self._under_way.get(number)
+        if sent is None:
+            return
+        # A late one proves less, but not nothing: who waits for the newest alone calls a slow Redis one that is away.
+        self._vigil.prove(sent)
+        self._under_way = {other: at for other, at in self._under_way.items() if other > number}
+        if number == self._number:
             self._sent = None
             self._proved.set()
-            self._look()
+        self._look()
 
     def _probe(self) -> None:
         now = self._clock.monotonic()
@@ -87,11 +96,14 @@ class Pulse:
             return
         self._proved.clear()
         self._number += 1
-        self._sent = now
+        self._sent = self._under_way[self._number] = now
+        if len(self._under_way) > MOST:
+            del self._under_way[next(iter(self._under_way))]
         number = self._number
 
         def answered(reply: Reply) -> None:
             if isinstance(reply, BusError) or not reply:
+                self._under_way.pop(number, None)
                 if number == self._number:
                     self._sent = None
             else:

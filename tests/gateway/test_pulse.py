@@ -81,9 +81,32 @@ async def test_a_probe_that_does_not_come_is_followed_by_another_in_a_while() ->
     assert not await stream.pulse.proof(0.01)
     assert len(stream.sent) == 2
     stream.pulse.probed(stream.sent[0][0])  # the first, late: it says nothing of the second
-    assert stream.pulse.state is Health.STALE
+    assert stream.pulse.seconds == OVERDUE
+    assert not await stream.pulse.proof(0.01)
     stream.comes()
-    assert stream.pulse.state is Health.HEALTHY
+    assert stream.pulse.seconds == 0
+    stream.pulse.probed(stream.sent[0][0])
+    assert stream.pulse.seconds == 0
+
+
+async def test_a_redis_that_is_slow_is_not_one_that_is_away() -> None:
+    stream = Stream()
+    for _ in range(60):
+        stream.clock.now += OVERDUE
+        await stream.pulse.proof(0)
+        if len(stream.sent) > 2:
+            stream.pulse.probed(stream.sent[-3][0])
+        assert stream.pulse.state is Health.STALE
+    assert stream.pulse.seconds == 2 * OVERDUE
+
+
+async def test_probes_that_never_come_are_forgotten() -> None:
+    stream = Stream()
+    for _ in range(100):
+        stream.clock.now += OVERDUE
+        await stream.pulse.proof(0)
+    assert len(stream.sent) == 100
+    assert len(stream.pulse._under_way) == pulse.MOST
 
 
 @pytest.mark.parametrize("reply", [BusDown("away"), 0])
