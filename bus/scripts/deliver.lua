@@ -5,8 +5,11 @@
 -- Returns  the number given, or 0 when the node is not alive (nothing is written)
 -- Atomic because a number without its entry would look to the node like a loss.
 if redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
+-- First: a Redis that is full refuses the first write of a script, but not one that needs no memory; and what a node is
+-- told is kept for a moment only.
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
 local number = redis.call('INCR', KEYS[2])
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], number .. '-0', unpack(ARGV, 3))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
+if number == 1 then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
 return number

@@ -21,6 +21,8 @@ if held then
     if ARGV[i] == owner then return 0 end
   end
 end
+-- A Redis that is full refuses the first write of a script, but not one that frees something; and it must be emptied.
+redis.call('DEL', KEYS[1])
 -- It ran out, as all do while Redis hangs; but nobody was given it since, so whoever had it goes on.
 local fence = tonumber(ARGV[3] or 0)
 if fence == 0 or redis.call('HGET', KEYS[2], 'fence') ~= ARGV[3] then

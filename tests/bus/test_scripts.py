@@ -569,6 +569,24 @@ async def test_what_took_the_place_of_lost_entries_is_not_trimmed(bench: Bench) 
     assert await bench.ask("XLEN", bench.keys.node_deliveries("n1")) == 3
 
 
+async def test_a_full_redis_goes_on_to_take_what_keeps_the_system_alive(bench: Bench) -> None:
+    """Or all nodes would count as dead and send their clients away, and nobody could work what is there."""
+    keys = bench.keys
+    await bench.ask("CONFIG", "SET", "maxmemory", 1_000_000)
+    try:
+        assert await bench.pipe.script("register", (keys.nodes,), (60_000, "n1")) == [b"n1"]
+        assert await bench.beat() == [0, 1]
+        assert await bench.beat() == [0, 0]
+        assert await bench.deliver() == 1
+        names = (keys.lease(3), keys.head(3))
+        assert await bench.pipe.script("lease", names, ("w1", 60_000)) == 1
+        assert await bench.pipe.script("lease", names, ("w1", 60_000, 1)) == 1
+        assert await bench.pipe.script("lease", names, ("w2", 60_000)) == 0
+    finally:
+        await bench.ask("CONFIG", "SET", "maxmemory", 0)
+    assert all([await bench.ask("PTTL", key) > 0 for key in bench.node()])
+
+
 async def test_a_registry_forgets_who_says_nothing(bench: Bench) -> None:
     keys = (bench.keys.workers,)
     assert await bench.pipe.script("register", keys, (60_000, "a")) == [b"a"]
