@@ -8,7 +8,7 @@ from typing import Final
 
 from bus.errors import BusError
 from bus.keys import Keys
-from bus.pipe import Arg, Pipe, Reply
+from bus.pipe import Arg, Pipe
 from gateway.pressure import Pressure, waiting
 from gateway.stats import Stats
 
@@ -27,22 +27,32 @@ class Barometer:
         """Look until cancelled. A Redis that does not answer changes nothing: who asks it is refused anyway."""
         while True:
             await asyncio.sleep(PERIOD)
-            try:
-                await self.look()
-            except BusError:
-                continue
+            await self.look()
 
     async def look(self) -> None:
-        """Once. Raises `BusError`."""
-        used = [await self._used(master.ask) for master in self._pipe.masters()]
-        known = [share for share in used if share is not None]
-        if self._pressure.weigh(max(known, default=None)):
-            self._tell("memory", self._pressure.full)
+        """Once. What one server does not say stays as it was, and holds up nothing that is known of the others. Raises
+        nothing."""
+        await self._weigh()
         for partition, count in (await self._waiting()).items():
             if self._pressure.count(partition, count):
                 self._tell("backlog", partition in self._pressure.crowded, partition)
         self._stats.full = int(self._pressure.full)
         self._stats.crowded_partitions = len(self._pressure.crowded)
+
+    async def _weigh(self) -> None:
+        known: list[float] = []
+        silent = False
+        masters = self._pipe.masters()
+        for master in masters:
+            try:
+                known.append(await self._used(master.ask) or 0.0)
+            except BusError:
+                silent = True
+        fullest = max(known, default=0.0)
+        if silent or not masters:  # it may be the one that is full
+            fullest = max(fullest, self._pressure.memory if self._pressure.full else 0.0)
+        if self._pressure.weigh(fullest):
+            self._tell("memory", self._pressure.full)
 
     @staticmethod
     async def _used(ask: object) -> float | None:
@@ -57,13 +67,15 @@ class Barometer:
     async def _waiting(self) -> dict[int, int]:
         """How much waits in each partition; looked at closely only where it may be too much."""
         partitions = range(self._keys.partitions)
-        lengths = _all(await self._pipe.asks([("XLEN", self._keys.events(p)) for p in partitions]))
-        long = [p for p in partitions if lengths[p] >= self._pressure.backlog or p in self._pressure.crowded]
-        close = _all(await self._pipe.asks([command for p in long for command in self._close(p)]))
-        found = dict.fromkeys(partitions, 0)
+        lengths = await self._pipe.asks([("XLEN", self._keys.events(p)) for p in partitions])
+        found = {p: 0 for p in partitions if not isinstance(lengths[p], BusError)}
+        long = [p for p in found if lengths[p] >= self._pressure.backlog or p in self._pressure.crowded]
+        close = await self._pipe.asks([command for p in long for command in self._close(p)])
         for number, p in enumerate(long):
-            acked, first, last = close[3 * number : 3 * number + 3]
-            if first and last:
+            acked, first, last = answers = close[3 * number : 3 * number + 3]
+            if any(isinstance(answer, BusError) for answer in answers):
+                del found[p]
+            elif first and last:
                 found[p] = waiting(lengths[p], _time(first[0][0]), _time(acked or b"0-0"), _time(last[0][0]))
         return found
 
@@ -85,10 +97,3 @@ class Barometer:
 
 def _time(entry: bytes) -> int:
     return int(entry.partition(b"-")[0])
-
-
-def _all(replies: list[Reply]) -> list[Reply]:
-    for reply in replies:
-        if isinstance(reply, BusError):
-            raise reply
-    return replies
