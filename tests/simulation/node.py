@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from bus.connect import BLOCK
 from bus.errors import BusError
 from bus.keys import Keys, inbox_of
 from bus.namespaces import Namespaces
@@ -100,24 +101,58 @@ class Line:
         self._link, self._store, self._node, self._kernel = link, store, node, kernel
 
     def ask(self, *command: Any) -> Ask:
+        """XREAD, which waits for a while; it is asked again by itself when the connection was lost."""
         after = int(str(command[-1]).partition("-")[0])
 
         def start(resume: Callable[[Any], None]) -> None:
-            def read() -> list[Any]:
-                return self._store.read(self._node, after)
+            def look() -> None:
+                self._link.post(self._node, lambda: self._store.read(self._node, after), answered)
 
             def answered(found: Any) -> None:
                 if isinstance(found, BusError):
-                    self._kernel.at(0.2, lambda: start(resume))
+                    self._kernel.at(0.2, look)
                 elif found:
-                    flat = [(b"%d-0" % at, [part for pair in fields.items() for part in pair]) for at, fields in found]
-                    resume([(b"stream", flat)])
+                    resume([(b"stream", _flat(found))])
                 else:
-                    self._store.bells.setdefault(("node", self._node), []).append(lambda: start(resume))
+                    self._wait(look, lambda: resume(None))
 
-            self._link.post(self._node, read, answered)
+            look()
 
         return Ask(start)
+
+    def _wait(self, rung: Callable[[], None], late: Callable[[], None]) -> None:
+        """Until something comes for the node, but not for long."""
+        waiting = True
+
+        def once(then: Callable[[], None]) -> None:
+            nonlocal waiting
+            if waiting:
+                waiting = False
+                then()
+
+        self._store.bells.setdefault(("node", self._node), []).append(lambda: once(rung))
+        self._kernel.at(BLOCK, lambda: once(late))
+
+    def asks(self, commands: Sequence[Sequence[Any]]) -> Ask:
+        """XREVRANGE is all that is asked so: what came last, newest first."""
+        ((_, _, upto, _, _, most),) = commands
+        newest = int(str(upto).partition("-")[0])
+
+        def start(resume: Callable[[Any], None]) -> None:
+            def answered(found: Any) -> None:
+                if isinstance(found, BusError):
+                    self._kernel.at(0.2, lambda: start(resume))
+                else:
+                    resume([_flat([entry for entry in reversed(found) if entry[0] <= newest][:most])])
+
+            self._link.post(self._node, lambda: self._store.read(self._node, 0), answered)
+
+        return Ask(start)
+
+
+def _flat(entries: Sequence[tuple[int, Mapping[bytes, bytes]]]) -> list[tuple[bytes, list[bytes]]]:
+    """Entries as Redis shows them."""
+    return [(b"%d-0" % number, [part for pair in fields.items() for part in pair]) for number, fields in entries]
 
 
 class Socket:
