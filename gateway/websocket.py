@@ -6,7 +6,7 @@ Our own protocol beside a transport, because a connection then costs under 2 KB 
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from gateway.frames import (
     Item,
@@ -24,6 +24,10 @@ from gateway.transport import Carrier, SocketConnection
 from gateway.wire.codes import CloseInfo, Disconnect
 from gateway.wire.framing import Wire
 
+LATE: Final = 4_096
+"""Frames that a client may still send after we closed: it said them before it heard so. Looking through more for its
+close frame would let whoever floods us keep the loop busy for as long as it takes leave."""
+
 
 class WebSocketConnection(SocketConnection):
     """One WebSocket client (RFC 6455), JSON in text messages.
@@ -32,7 +36,7 @@ class WebSocketConnection(SocketConnection):
     3013; not reading, 3008; and whatever the service says.
     """
 
-    __slots__ = ("_debt", "_parser")
+    __slots__ = ("_debt", "_late", "_parser")
 
     wire: Wire = Wire.WEBSOCKET
 
@@ -40,6 +44,8 @@ class WebSocketConnection(SocketConnection):
         super().__init__(carrier, remote)
         self._debt = 0.0
         """Of `Carrier.control_rate`."""
+        self._late = 0
+        """Frames that came after we had closed."""
         self._parser: Parser | None = None
         """Only while a frame or message is incomplete, and once the peer's part is over."""
 
@@ -72,8 +78,12 @@ class WebSocketConnection(SocketConnection):
             self._answer_close(item.code)
         elif isinstance(item, Violation):
             self._fail(item.code, item.reason)
-        elif self._code is None:  # else we have closed, and of all it may still send only its close counts
+        elif self._code is None:
             self._serve(item)
+        else:  # we have closed, and of all it may still send only its close counts
+            self._late += 1
+            if self._late > LATE:
+                self.abort()
 
     def _serve(self, item: Message | Ping | Pong) -> None:
         match item:

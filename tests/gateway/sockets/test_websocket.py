@@ -16,6 +16,7 @@ from gateway.frames import FrameRules
 from gateway.limits import Rate
 from gateway.sweep import Sweep
 from gateway.transport import HIGH_WATER, SocketConnection
+from gateway.websocket import LATE
 from gateway.wire.codes import Disconnect
 from gateway.wire.framing import websocket_text
 from tests.gateway.echo import UPGRADE, Echo, Raw, Served, masked, serving
@@ -174,6 +175,20 @@ async def test_after_a_violation_input_is_thrown_away_until_the_peer_is_dropped(
             await client.flood(bytes(65_536), seconds=10)
         assert resident() - before < 20_000_000
         assert service.codes == [1002]
+
+
+async def test_who_goes_on_flooding_after_our_close_is_dropped() -> None:
+    service = Echo()
+    async with serving(service) as served:
+        served.protocol.door.carrier.closing = Sweep(60, lambda connection: connection.abort())
+        client = await served.websocket()
+        await client.send(masked(b"", Opcode.PONG) * (21 + LATE))
+        assert await client.close_code() == 3013
+        assert service.codes == [], "it may have said all that before it heard"
+        with pytest.raises(ConnectionError):
+            await client.flood(masked(b"", Opcode.PONG), seconds=10)
+        await service.until(lambda: service.codes)
+        assert service.codes == [3013]
 
 
 async def test_a_violation_after_our_close_ends_it() -> None:
