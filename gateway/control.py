@@ -131,6 +131,11 @@ class Control:
             case _:
                 pass
 
+    @property
+    def now(self) -> float:
+        """Unix time, by the clock of all nodes."""
+        return self._clock.wall()
+
     # What is decided here ----------------------------------------------------------------------------------------
 
     async def revoke(self, order: Order) -> Kept | None:

@@ -99,7 +99,7 @@ class GatewaySettings(PeopleSettings):
     post_bytes: int = 67_108_864
     """Bytes of their bodies together."""
     handshakes_per_second: int = 5_000
-    """WebSocket handshakes taken in this process, a second's worth at once; one more is told to come again, each at
+    """Handshakes and streams taken in this process, a second's worth at once; one more is told to come again, each at
     another moment. 0: no limit."""
     drain_seconds: float = 10.0
     """Over how long connections are closed on SIGTERM."""

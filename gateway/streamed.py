@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from email.utils import formatdate
+from random import random
 from typing import ClassVar, Final
 
 from starlette.requests import Request
@@ -36,10 +37,14 @@ def refusal(request: Request, service: Backend) -> Refusal | None:
     """Why no stream can be given, or None."""
     if request.scope["http_version"] != "1.1":
         return Refusal(Kind.BAD_REQUEST, "streams need HTTP/1.1; behind nginx, set proxy_http_version 1.1")
-    if protocol_of(request.scope) is None:
+    if (protocol := protocol_of(request.scope)) is None:
         return unavailable("this server cannot carry streams; connect by WebSocket")
     if not service.admit(remote_of(request, service)):
         return unavailable("no more connections can be taken now")
+    herd = protocol.door.herd
+    if not herd.admit(service.clock.monotonic()):
+        service.turned_away()
+        return unavailable("too many come at once", herd.again(random()))
     return None
 
 

@@ -101,7 +101,7 @@ def routes(parts: ApiParts) -> list[BaseRoute]:
         *TrackingApi(tracking, ApiKeys(settings.api_keys), parts.clock, parts.api_stats).routes(),
         *Users(parts.people, parts.forgetting, ApiKeys(settings.api_keys)).routes(),
         *Members(parts.people.followers, ApiKeys(settings.api_keys)).routes(),
-        *Operations(parts.control, ApiKeys(settings.api_keys), parts.clock).routes(),
+        *Operations(parts.control, ApiKeys(settings.api_keys)).routes(),
         Unsubscribing(parts.people).route(),
         Callbacks(settings, parts.pipe, parts.keys).route(),
         *Dead(Graveyard(parts.pipe, parts.keys), ApiKeys(settings.api_keys)).routes(),

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from starlette.routing import Route
 
-from bus.clock import Clock
 from bus.codec import iso
 from bus.event import name_fault
 from bus.namespaces import Namespace, Namespaces
@@ -40,8 +39,8 @@ FULL: Final = "as many are revoked as the setting revocations lets be; the oldes
 class Operations:
     """The endpoints."""
 
-    def __init__(self, control: Control, keys: ApiKeys, clock: Clock) -> None:
-        self._control, self._keys, self._clock = control, keys, clock
+    def __init__(self, control: Control, keys: ApiKeys) -> None:
+        self._control, self._keys = control, keys
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -58,7 +57,7 @@ class Operations:
 
     async def _revoke(self, asked: Asked, raw: Object) -> Answer:
         """`{"jti"}`, or `{"user", "issued_before"?}`."""
-        order = _order(raw, self._clock.wall())
+        order = _order(raw, self._control.now)
         if isinstance(order, Refusal):
             return order
         kept = await self._control.revoke(order)

@@ -242,6 +242,7 @@ async def test_a_node_whose_clock_is_wrong_follows_orders_and_gives_them(
                     await other.control.revoke(Dismissal(f"d{hours}", "carol", 3503))
                     await skewed.control.revoke(Dismissal(f"e{hours}", user, 3503))
                     assert await ended(there, here) == [3503, 3503]
+                    assert abs(skewed.control.now - now()) < 60
 
 
 async def test_who_is_revoked_while_a_place_is_asked_for_gets_no_stream(redis_server: RedisSite, keys: Keys) -> None:

@@ -351,3 +351,16 @@ async def test_without_redis_a_ticket_cannot_be_checked(redis_server: RedisSite,
                 assert int(answer.headers["retry-after"]) > 0
             own.start()
             await node.pipe.wait_up(10)
+
+
+async def test_streams_count_as_handshakes_of_a_herd_do(redis_server: RedisSite, keys: Keys) -> None:
+    async with serving(redis_server.url, keys, handshakes_per_second=3) as (node, port):
+        refused = []
+        for number in range(12):
+            way = "/sse" if number % 2 else "/connection/sse?cf_connect=%7B%22id%22%3A1%7D"
+            async with Stream.get(port, way, **bearer()) as stream:
+                if stream.status == 503:
+                    refused.append(int(stream.headers["retry-after"]))
+        assert 5 <= len(refused) <= 9
+        assert all(1 <= wait <= 31 for wait in refused)
+        assert node.stats.turned_away == len(refused)
