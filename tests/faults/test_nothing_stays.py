@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import pytest
 
+from bus.allowance import Limit
+from bus.allowances import Allowances
 from bus.keys import Keys
 from bus.outcome import Done, Gone, Outcome, Rejected
 from bus.people.followers import Followers
 from fanout.channels.delivery import Delivery, HookTarget
 from fanout.deliver.guard import Provider
+from gateway.node import Node
+from gateway.places import Places
+from gateway.revocation import Token, User
 from gateway.tracking import Tracking
 from tests.fanout.office import Scripted, Town, town, until
 from tests.fanout.stand import running_worker, send
 from tests.fanout.stand import settings_for as worker_settings
 from tests.gateway.stand import Client, running_node
-from tests.looking import names
+from tests.looking import existing, names
 from tests.servers import RedisSite
 
 LADDER: Final = [
@@ -110,7 +116,29 @@ async def live_a_day(place: Town, day: int) -> None:
         await tracking.withdraw("shop", f"taken back{day}")
         await until(quiet)
         assert {delivery.channel for delivery in sender.taken} >= {"push", "email"}
+        made = await decisions(place, node, day)
+        assert await existing(pipe, *made) == len(made)
         client.vanish()
+
+
+async def decisions(place: Town, node: Node, day: int) -> list[str]:
+    """What operators and limits leave in Redis; the keys of it, all of which are there now."""
+    keys, pipe, stranger = place.keys, place.pipe, f"stranger{day}"
+    await node.control.revoke(Token(f"token {day}"))
+    await node.control.revoke(User(stranger, 1.0))
+    await node.control.set_rules(f"space{day}", {"publish": "user"})
+    await Allowances(pipe, keys, place.clock).take(stranger, Limit(1.0, 10.0), 5)
+    borrowed: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
+    places = Places(pipe, keys.places, "a node", 3)
+    places.resize(2, lambda: ())
+    places.ask(stranger, lambda: 2, borrowed.set_result)
+    async with asyncio.timeout(5):
+        assert await borrowed
+    assert await existing(pipe, keys.rules, keys.rules_version) == 2
+    await node.control.set_rules(f"space{day}", None)
+    assert await existing(pipe, keys.rules, keys.rules_version) == 0
+    lists = [keys.revoked, keys.revoked_until, keys.revoked_version]
+    return [*lists, keys.allowance(stranger), keys.places(stranger)]
 
 
 @pytest.mark.slow
@@ -129,3 +157,8 @@ async def test_when_all_times_are_over_there_is_what_there_was_before(
         after = await lasting(place)
     assert after == before
     assert not any("stranger" in key for key in after)
+    kept = Keys(keys.prefix, 1)
+    # Of each partition, and of the installation: no more of them however long it lives.
+    assert kept.generation(0) in after
+    assert kept.head(0) in after
+    assert not after & {kept.revoked, kept.revoked_until, kept.revoked_version, kept.rules, kept.rules_version}
