@@ -51,7 +51,7 @@ async def test_of_killed_nodes_nothing_stays(tmp_path: Path) -> None:
     room = OPEN | {"presence": "user", "join_leave": True}
     quick: dict[str, Any] = {"node_ttl": 1, "position_check": 2, "presence_ttl": 2, "node_stream_ttl": 5}
     with system(tmp_path, gateways=NODES, namespaces={"room": room}, **quick) as made:
-        redis = Redis.from_url(made.redis.url)
+        redis = made.redis.client()
         async with asyncio.timeout(80):
             await live(made.gateways, 1)
             await eventually(lambda: not redis.exists("tocsin:nodes"))
