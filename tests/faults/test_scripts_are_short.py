@@ -7,6 +7,7 @@ meanwhile. So a case is played again until each script was once as short as it m
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,7 +20,11 @@ from redis import Redis
 from bus.clock import SystemClock
 from bus.codec import encode_content
 from bus.event import Event, Step
+from bus.jobs import GROUP, LOOKED_AT
 from bus.keys import Keys
+from bus.lease import Leases
+from bus.people.erase import PART
+from bus.people.followers import Followers
 from bus.queue import Queue
 from bus.scripts import all_scripts
 from fanout.audience import Retention
@@ -31,9 +36,10 @@ from fanout.settings import FanoutSettings
 from gateway.inbox import AT_ONCE, LOOK, PAGE_BYTES
 from gateway.joins import LIMIT, MOST_BYTES
 from gateway.receipts import OFFSETS, USERS
+from gateway.tracking import Tracking
 from tests.fanout.ladder_stand import Ladder, ladder_on
-from tests.fanout.office import Scripted, town
-from tests.fanout.stand import send
+from tests.fanout.office import Scripted, town, until
+from tests.fanout.stand import running_worker, send, settings_for
 from tests.servers import RedisSite
 
 LONGEST: Final = 0.010
@@ -47,6 +53,12 @@ FULL: Final = 40
 """The same where only that counts: each entry drives an old one out."""
 LARGE: Final = "x" * 50_000
 LADDER: Final = (Step("live"), Step("push", 30, "acked"), Step("email", 600, "read"))
+LATER: Final = """for n = 1, ARGV[1] do
+  local job = {unpack(ARGV, 2)}
+  job[2] = tostring(n)
+  redis.call('ZADD', KEYS[1], 4e12 + n, cmsgpack.pack(job))
+end"""
+"""Jobs that wait for another attempt."""
 NAMES: Final = {script.sha: script.name for script in all_scripts()}
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_server]
@@ -63,7 +75,7 @@ async def held(redis: Redis, case: Case) -> dict[str, float]:
         redis.slowlog_reset()
         await case(turn)
         worst: dict[str, float] = {}
-        for slow in redis.slowlog_get(10_000):
+        for slow in redis.slowlog_get(20_000):
             command, _, rest = slow["command"].decode(errors="replace").partition(" ")
             if command.upper() == "EVALSHA":
                 sha = rest.split(" ", 1)[0]
@@ -211,3 +223,56 @@ async def test_a_full_inbox(redis_server: RedisSite, keys: Keys, redis: Redis) -
 async def fill_large(made: Ladder, users: list[str]) -> None:
     for number in range(300):
         await made.publish(f"large {number}", *users, ladder=(Step("live"),), data="x" * 6_000)
+
+
+async def test_queues_of_many_large_jobs(redis_server: RedisSite, keys: Keys, redis: Redis) -> None:
+    """Taken, looked through by source, and searched for those of a person who is to be forgotten."""
+    async with town(redis_server.url, Keys(keys.prefix, 1)) as place:
+        k, run = place.keys, place.pipe.script
+        names = (k.jobs_lease(0, "email"), k.jobs(0, "email"), k.later(0, "email"))
+        lease = (await Leases(place.pipe, k, "w", 600, "email").hold([0]))[0]
+        assert lease is not None
+        wide = ["id", "1", "e", "4.shop/e", "u", "alice", "k", "send", "t", "x" * 500]
+        await place.pipe.asks([("XADD", names[1], "*", *wide) for _ in range(20_000)])
+        redis.eval(LATER, 1, names[2], 2_000, *wide)
+
+        async def case(turn: int) -> None:
+            fence = ("w", lease.fence, GROUP, "p0")
+            await run("take_jobs", names, (*fence, 64, ""))
+            await run("look_jobs", names, (*fence[:3], "", LOOKED_AT, 64))
+            await run("erase_jobs", names[1:2], ("bob", GROUP, "-", PART))
+            await run("erase_later", names[2:], ("bob", 0, PART))
+
+        found = await held(redis, case)
+        assert {"take_jobs", "look_jobs", "erase_jobs", "erase_later"} <= found.keys()
+        assert {name: taken for name, taken in found.items() if taken > LONGEST} == {}
+
+
+async def test_a_broadcast_and_its_withdrawal(redis_server: RedisSite, keys: Keys, redis: Redis) -> None:
+    """By a worker: the walk over thousands who live in one partition, step by step, and the walk that takes it back."""
+    async with town(redis_server.url, Keys(keys.prefix, 1)) as place:
+        people = [f"user{n}" for n in range(400)]
+        await Followers(place.pipe, place.keys).follow("news:all", people)
+        tracking = Tracking(place.pipe, place.keys, place.clock, 86_400)
+        ladder = [{"via": "live"}, {"via": "push", "after": 600}]
+
+        async def walked() -> bool:
+            await asyncio.sleep(0.05)  # each look is in the slow log too
+            streams = ((place.keys.events(0), place.keys.head(0)), (place.keys.bulk(0), place.keys.bulk_head(0)))
+            for stream, head in streams:
+                newest = await place.pipe.ask("XREVRANGE", stream, "+", "-", "COUNT", 1)
+                if newest and await place.pipe.ask("HGET", head, "acked") != newest[0][0]:
+                    return False
+            return True
+
+        async def case(turn: int) -> None:
+            event = {"id": f"all{turn}", "source": "shop", "type": "x", "to": {"topics": ["news:all"]}, "data": LARGE}
+            await send(place.pipe, place.keys, event | {"ladder": ladder})
+            await until(walked)
+            await tracking.withdraw("shop", f"all{turn}")
+            await until(walked)
+
+        async with running_worker(settings_for(place.url, place.keys)):
+            found = await held(redis, case)
+        assert {"walk", "publish", "withdraw", "recall"} - found.keys() == set()
+        assert {name: taken for name, taken in found.items() if taken > LONGEST} == {}
