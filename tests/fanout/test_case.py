@@ -143,6 +143,8 @@ def test_where_a_push_goes() -> None:
 
 def test_bodies_as_the_script_says_them() -> None:
     assert bodies([[b"e", 0, b""], [b"", 1, b"c"]]) == (Body(b"e", False, b""), Body(b"", True, b"c"))
+    apart = bodies([[b"", 0, b""], [b"", 1, b"c"]], [b"e", None])
+    assert apart == (Body(b"e", False, b""), Body(b"", True, b"c"))
     assert "sealed" not in repr(case())
 
 
