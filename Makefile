@@ -67,12 +67,15 @@ bench: install-test
 
 # Checking -----------------------------------------------------------------------------------------------------------
 
+# Two files of tests at a time, for most of them wait for a process or a clock.
+SIDE_BY_SIDE := -n 2 --dist loadfile
+
 test: install-test install-node lint types contracts coverage
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest $(SIDE_BY_SIDE) $(PYTEST)
 
 # The same tests on other forms of Redis; those about a single server, and those that try all forms anyway, stay out.
 test-cluster test-sentinel: install-test install-node
-	$(BIN)/pytest --redis=$(@:test-%=%) -m 'not browser and not conformance' $(PYTEST)
+	$(BIN)/pytest $(SIDE_BY_SIDE) --redis=$(@:test-%=%) -m 'not browser and not conformance' $(PYTEST)
 
 quick: install-test lint types contracts
 	$(BIN)/pytest -q -m 'not slow and not browser and not conformance' $(PYTEST)

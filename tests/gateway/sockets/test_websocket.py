@@ -146,6 +146,7 @@ async def test_wires_of_ready_bytes_are_offered_nothing() -> None:
         (masked(b"", Opcode.PING) * 21, 3013),
         (masked(b"", Opcode.PONG) * 21, 3013),
     ],
+    ids=lambda value: value if isinstance(value, int) else "frames",  # what is masked is another text each time
 )
 async def test_bad_frames_end_their_connection_alone(data: bytes, code: int) -> None:
     service = Echo()
