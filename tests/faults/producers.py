@@ -95,6 +95,8 @@ class Poster:
     origins: Sequence[str]
     keyed: bool = False
     """Under an Idempotency-Key, without an id of the event's own."""
+    replicated: bool = False
+    """Takes nothing for accepted that only one server has."""
     statuses: Counter[int] = field(default_factory=Counter)
     """Of all answers; 0: there was none."""
     unhelpful: list[str] = field(default_factory=list)
@@ -106,10 +108,11 @@ class Poster:
         if self.keyed:
             event = dict(event)
             headers["idempotency-key"] = event.pop("id")
-        origin = self.origins[self._turn % len(self.origins)]
+        url = f"{self.origins[self._turn % len(self.origins)]}/v1/events"
+        url += "?durability=replicated" if self.replicated else ""
         status = 0
         try:
-            answer = await self.http.post(f"{origin}/v1/events", content=orjson.dumps(event), headers=headers)
+            answer = await self.http.post(url, content=orjson.dumps(event), headers=headers)
             status = answer.status_code
             if status != 202 and (status not in (409, 503) or "retry-after" not in answer.headers):
                 self.unhelpful.append(f"{status} {answer.text}")
