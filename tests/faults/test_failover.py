@@ -103,6 +103,8 @@ async def test_a_master_of_a_cluster_takes_with_it_what_only_it_had(tmp_path: Pa
             await everybody_is_back(people, last)
             newest = await post(http, made, users, keys[0], "stored")
             await eventually(lambda: all(newest in person.got[INBOX] for person in people))
+            for person in people:
+                assert {fault.partition(" in ")[0] for fault in person.faults} <= {"not recovered"}, "no silent gap"
 
 
 @pytest.mark.slow
