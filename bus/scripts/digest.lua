@@ -16,23 +16,13 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local due = redis.call('ZSCORE', KEYS[2], ARGV[3])
 if not due or tonumber(due) > now then return 0 end
 
--- As in due.lua.
-local function unnecessary(unless, offset)
-  if unless == '' or offset == 0 then return false end
-  local member, id = string.format('%.0f', offset), string.format('%.0f-0', offset)
-  if not redis.call('ZSCORE', KEYS[7], member) and #redis.call('XRANGE', KEYS[5], id, id) == 1 then return true end
-  if unless == 'read' then return false end
-  for low, high in string.gmatch(redis.call('HGET', KEYS[6], 'acked') or '', '(%d+)%-(%d+)') do
-    if offset >= tonumber(low) and offset <= tonumber(high) then return true end
-  end
-  return false
-end
+--#include unnecessary
 
 local held = tonumber(ARGV[8])
 for i = 0, held - 1 do
   local _, offset, unless, kind = unpack(ARGV, 9 + 7 * i, 12 + 7 * i)
   if kind == 'queued' and redis.call('EXISTS', KEYS[10 + 2 * i]) == 1 then return 0 end
-  if kind == 'queued' and unnecessary(unless, tonumber(offset)) then return 0 end
+  if kind == 'queued' and unnecessary(KEYS[5], KEYS[6], KEYS[7], unless, tonumber(offset)) then return 0 end
 end
 
 for i = 0, held - 1 do

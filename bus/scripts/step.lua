@@ -19,21 +19,11 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local due = redis.call('ZSCORE', KEYS[2], ARGV[3])
 if not due or tonumber(due) > now then return 0 end
 
--- As in due.lua.
-local function unnecessary(unless, offset)
-  if unless == '' or offset == 0 then return false end
-  local member, id = string.format('%.0f', offset), string.format('%.0f-0', offset)
-  if not redis.call('ZSCORE', KEYS[6], member) and #redis.call('XRANGE', KEYS[4], id, id) == 1 then return true end
-  if unless == 'read' then return false end
-  for low, high in string.gmatch(redis.call('HGET', KEYS[5], 'acked') or '', '(%d+)%-(%d+)') do
-    if offset >= tonumber(low) and offset <= tonumber(high) then return true end
-  end
-  return false
-end
+--#include unnecessary
 
 local sends = #ARGV > 20 or ARGV[16] ~= ''
 if sends and redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
-if sends and unnecessary(ARGV[6], tonumber(ARGV[7])) then return 0 end
+if sends and unnecessary(KEYS[4], KEYS[5], KEYS[6], ARGV[6], tonumber(ARGV[7])) then return 0 end
 
 -- First, for a key of another type refuses the whole only before anything is done.
 redis.call('XADD', KEYS[7], 'MAXLEN', '~', 4000, '*', 'e', ARGV[4], 'k', ARGV[8], 'c', ARGV[9], 'r', ARGV[10], 'n', '0')

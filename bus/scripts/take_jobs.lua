@@ -8,24 +8,9 @@
 -- Atomic because an owner that was paused must not take a job that its successor is working, and a crash between
 -- `later` and the stream would lose a job or make two of it.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ' ' .. ARGV[2] then return redis.error_reply('FENCED lease lost') end
--- Field, value, …; what somebody else wrote there is no job, and is buried as such: it must not hold up the others.
-local function fields_of(member)
-  local fine, fields = pcall(cmsgpack.unpack, member)
-  if not fine or type(fields) ~= 'table' or #fields == 0 or #fields > 200 or #fields % 2 == 1 then
-    return {'later', member}
-  end
-  for _, part in ipairs(fields) do
-    if type(part) ~= 'string' then return {'later', member} end
-  end
-  return fields
-end
+--#include later
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for _, job in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[5])) do
-  redis.call('XADD', KEYS[2], '*', unpack(fields_of(job)))
-  redis.call('ZREM', KEYS[3], job)
-end
+local now = bring_back(KEYS[3], KEYS[2], ARGV[5])
 local out = {-1, '0-0'}
 local next = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
 if next[2] then out[1] = math.max(0, math.ceil(tonumber(next[2]) - now)) end
