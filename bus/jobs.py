@@ -37,8 +37,11 @@ LOOKED_AT: Final = 500
 """Jobs looked at in one step: a millisecond or two of Redis's time."""
 STEPS: Final = 10
 """Most steps at a time."""
-LONGEST_WAIT = 60.0
+LONGEST_WAIT = 10.0
 """Seconds: Redis's clock may be set while we wait for what is due, so it is asked this often."""
+LOOK_BACK: Final = 10.0
+"""Seconds after which what was given to us is compared with what we have: a failover that takes a settlement with it
+leaves a job that everybody thinks is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ class Jobs:
         self._held: dict[str, _Decided | None] = {}
         self._orphans: deque[_Orphan] | None = None
         self._sight: Sight | None = None
+        self._look_back = 0.0
         self._taken_to = ""
         """The id up to which all were taken, some past others, until Redis was told."""
 
@@ -130,6 +134,7 @@ class Jobs:
 
         None, though `pending`: ask again.
         """
+        self._look_back_at_times()
         try:
             if self._orphans is None:
                 self._orphans = await self._left_behind()
@@ -142,7 +147,12 @@ class Jobs:
             self._orphans = None
             raise
 
+    def _look_back_at_times(self) -> None:
+        if not self._orphans and self._clock.monotonic() >= self._look_back:
+            self._orphans = None
+
     async def _left_behind(self) -> deque[_Orphan]:
+        self._look_back = self._clock.monotonic() + LOOK_BACK
         try:
             found = await self._pipe.ask("XPENDING", self._keys[1], GROUP, "-", "+", MOST_PENDING)
         except Refused as error:
@@ -167,7 +177,7 @@ class Jobs:
         self._taken_to = ""
         if len(found) >= room:
             self._sight = Sight(found[-1][0].decode())
-        wait = min(LONGEST_WAIT, left / 1000) if left >= 0 else None
+        wait = min(LONGEST_WAIT, left / 1000) if left >= 0 else LONGEST_WAIT
         # What was taken past others is read once more when its turn comes.
         entries = [read_entry(raw) for raw in found if raw[0].decode() not in self._held]
         return self._batch(entries, newest=newest.decode(), wait=wait)
@@ -187,6 +197,7 @@ class Jobs:
     async def look(self) -> Mapping[str, int]:
         """How many jobs are known to wait, by source; nothing where they are to be taken as they come. Raises `Fenced`,
         `BusError`."""
+        self._look_back_at_times()
         if self._orphans is None or self._orphans:
             return {}
         if self._sight is None:
