@@ -114,13 +114,15 @@ async def test_writes_that_replicas_confirm_go_on_when_a_slot_of_one_of_them_mov
 ) -> None:
     """What came first in a line of writes must not say where the later ones go."""
     where = Topology(cluster.url, clock=SystemClock())
-    async with piped(where, arrival=ready_at_once) as pipe:
+    async with piped(cluster.url) as looking, piped(where, arrival=ready_at_once) as pipe:
         home = pipe.at(keys.events(0)).name
         stays = next(p for p in range(1, P) if pipe.at(keys.events(p)).name == home)
         writes, answers = Durable(pipe, replicas=9, timeout=2), asyncio.Queue[Any]()
         writes.post(keys.events(0), ("XADD", keys.events(0), "*", "a", "b"), answers.put_nowait)
         for n in range(3):
             writes.post(keys.events(stays), ("XADD", keys.events(stays), f"{n + 1}-0", "a", "b"), answers.put_nowait)
+        while not await looking.ask("XLEN", keys.events(0)):  # else it may come after the move, and be refused
+            pass
         target = next(one for one in cluster.masters() if one is not cluster.owner(slot(keys, 0)))
         await asyncio.to_thread(cluster.move_slot, slot(keys, 0), target)
         await seen(where, slot(keys, 0), target)

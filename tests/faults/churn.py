@@ -14,7 +14,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -52,6 +51,7 @@ class Passer(asyncio.Protocol):
         self._port, self._number, self._token = port, number, word
         self._decoder, self._head, self._open = Decoder(), b"", False
         self._replies = 0
+        self._transport: asyncio.Transport | None = None
         self.well = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -90,6 +90,11 @@ class Passer(asyncio.Protocol):
             case _:
                 self._transport.abort()
 
+    def leave(self) -> None:
+        """Be gone, if it is not already."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.over.done():
             self.over.set_result(None)
@@ -104,13 +109,16 @@ async def pass_by(port: int, first: int, count: int, at_once: int) -> int:
     async def some() -> None:
         nonlocal well
         for number in numbers:
-            with suppress(OSError, TimeoutError):
+            passer = Passer(port, number, words[number % len(words)])
+            try:
                 async with asyncio.timeout(ANSWER):
-                    _, passer = await loop.create_connection(
-                        lambda number=number: Passer(port, number, words[number % len(words)]), "127.0.0.1", port
-                    )
+                    await loop.create_connection(lambda passer=passer: passer, "127.0.0.1", port)
                     await passer.over
                     well += passer.well
+            except (OSError, TimeoutError):
+                pass
+            finally:
+                passer.leave()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.churn import Look, complaints, soaked
 
-CONNECTS = 6_000
+CONNECTS = 4_000
 
 
 @pytest.mark.slow
