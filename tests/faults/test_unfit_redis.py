@@ -62,7 +62,8 @@ async def test_roles_may_be_started_before_their_redis(tmp_path: Path) -> None:
     environ = {"TOCSIN_REDIS_URL": redis.url, "TOCSIN_TOKEN_SECRET": SECRET, "TOCSIN_DRAIN_SECONDS": "0.1"}
     port = free_port()
     gateway = Gateway("gateway", {**environ, "TOCSIN_PORT": str(port)}, tmp_path / "gateway.log", port=port)
-    made = System(redis, [gateway], [Role("fanout", environ, tmp_path / "fanout.log")])
+    fanout = Role("fanout", environ, tmp_path / "fanout.log")
+    made = System(redis, environ, {}, gateways=[gateway], workers=[fanout])
     try:
         for role in made.roles:
             role.start()
