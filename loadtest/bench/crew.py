@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,22 +193,22 @@ def _ratios(readings: Readings, name: str, first: int, last: int) -> Readings:
     }
 
 
-def workers(server: Server, size: Size) -> Readings:
-    """The same events through one worker and several."""
+def _series(name: str, counts: Sequence[int], made: Callable[[int], Crew], size: Size) -> Readings:
+    """The same events through a crew of each count."""
     readings: Readings = {}
-    for count in size.workers:
-        made = Crew(server.folder / f"workers-{count}", workers=count)
-        readings |= _cost(made, size.people, size.events).readings(f"workers_{count}")
-    return readings | _ratios(readings, "workers", size.workers[0], size.workers[-1])
+    for count in counts:
+        readings |= _cost(made(count), size.people, size.events).readings(f"{name}_{count}")
+    return readings | _ratios(readings, name, counts[0], counts[-1])
+
+
+def workers(server: Server, size: Size) -> Readings:
+    """Through one worker and several."""
+    return _series("workers", size.workers, lambda n: Crew(server.folder / f"workers-{n}", workers=n), size)
 
 
 def masters(server: Server, size: Size) -> Readings:
-    """The same events with one Redis and with a cluster."""
-    readings: Readings = {}
-    for count in size.masters:
-        made = Crew(server.folder / f"masters-{count}", masters=count)
-        readings |= _cost(made, size.people, size.events).readings(f"masters_{count}")
-    return readings | _ratios(readings, "masters", size.masters[0], size.masters[-1])
+    """With one Redis and with a cluster."""
+    return _series("masters", size.masters, lambda n: Crew(server.folder / f"masters-{n}", masters=n), size)
 
 
 def growth(server: Server, size: Size) -> Readings:
@@ -217,8 +217,11 @@ def growth(server: Server, size: Size) -> Readings:
     for people in size.growing_people:
         made = Crew(server.folder / f"people-{people}")
         readings |= _cost(made, people, size.events).readings(f"people_{people}")
-    for partitions in size.growing_partitions:
-        made = Crew(server.folder / f"partitions-{partitions}", partitions=partitions)
-        readings |= _cost(made, size.people, size.events).readings(f"partitions_{partitions}")
     readings |= _ratios(readings, "people", size.growing_people[0], size.growing_people[-1])
-    return readings | _ratios(readings, "partitions", size.growing_partitions[0], size.growing_partitions[-1])
+    parted = _series(
+        "partitions",
+        size.growing_partitions,
+        lambda n: Crew(server.folder / f"partitions-{n}", partitions=n),
+        size,
+    )
+    return readings | parted
