@@ -101,21 +101,53 @@ class Member(asyncio.Protocol):
             self.done.set_result(what)
 
 
-async def come(port: int, hello: bytes) -> tuple[Member, bytes, int]:
-    """Connect until it works: the member, its answer, how often it was sent away."""
-    away = 0
-    while True:
-        try:
-            _, member = await asyncio.get_running_loop().create_connection(
-                lambda: Member(hello, port), "127.0.0.1", port
-            )
-            answer: bytes | float = await member.done
-        except OSError:
-            answer = 1.0
-        if isinstance(answer, bytes):
-            return member, answer, away
-        away += 1
-        await asyncio.sleep(answer * random.uniform(0.5, 1.0))
+class Herd:
+    """All who ever came to a port, so that whatever happens none is left connected."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._members: list[Member] = []
+
+    async def come(self, hello: bytes) -> tuple[Member, bytes, int]:
+        """Connect until it works: the member, its answer, how often it was sent away."""
+        away = 0
+        while True:
+            try:
+                member = await self._connect(hello)
+                answer: bytes | float = await member.done
+            except OSError:
+                answer = 1.0
+            if isinstance(answer, bytes):
+                return member, answer, away
+            away += 1
+            await asyncio.sleep(answer * random.uniform(0.5, 1.0))
+
+    async def _connect(self, hello: bytes) -> Member:
+        def made() -> Member:
+            self._members.append(Member(hello, self._port))
+            return self._members[-1]
+
+        _, member = await asyncio.get_running_loop().create_connection(made, "127.0.0.1", self._port)
+        return member
+
+    async def all_in(self, hellos: list[bytes], together: int) -> list[tuple[Member, bytes, int]]:
+        """Each of them, so many at a time."""
+        turns = asyncio.Semaphore(together)
+
+        async def one(hello: bytes) -> tuple[Member, bytes, int]:
+            async with turns:
+                return await self.come(hello)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(hello)) for hello in hellos]
+        return [task.result() for task in tasks]
+
+    async def leave(self) -> None:
+        """Nobody is connected any more."""
+        for member in self._members:
+            if member.transport is not None:
+                member.transport.abort()
+        await asyncio.sleep(0)  # a transport is closed by its loop's next turn
 
 
 def _hello(token: str, position: Mapping[str, object] | None) -> bytes:
@@ -124,18 +156,6 @@ def _hello(token: str, position: Mapping[str, object] | None) -> bytes:
         subscribe |= {"recover": True, **position}
     commands = ({"id": 1, "connect": {"token": token}}, {"id": 2, "subscribe": subscribe})
     return "\n".join(json.dumps(command) for command in commands).encode()
-
-
-async def _all_in(port: int, hellos: list[bytes], together: int) -> list[tuple[Member, bytes, int]]:
-    turns = asyncio.Semaphore(together)
-
-    async def one(hello: bytes) -> tuple[Member, bytes, int]:
-        async with turns:
-            return await come(port, hello)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(hello)) for hello in hellos]
-    return [task.result() for task in tasks]
 
 
 async def _probe(member: Member, waits: list[float], stop: asyncio.Event) -> None:
@@ -152,17 +172,20 @@ async def _probe(member: Member, waits: list[float], stop: asyncio.Event) -> Non
 
 async def run(server: Tocsin, size: Size) -> dict[str, float]:
     """The readings. Raises `Failed` when somebody came back without all that they missed, or not in time."""
+    herd = Herd(server.port)
     try:
         async with asyncio.timeout(PATIENCE):
-            return await _run(server, size)
+            return await _run(server, size, herd)
     except TimeoutError:
         raise Failed(f"not everybody was back after {PATIENCE:g} s") from None
+    finally:
+        await herd.leave()
 
 
-async def _run(server: Tocsin, size: Size) -> dict[str, float]:
+async def _run(server: Tocsin, size: Size, everybody: Herd) -> dict[str, float]:
     ends = time.time() + 3600
     tokens = [user_token(f"user-{n}", server.secret, expires_at=ends) for n in range(size.clients + 1)]
-    first = await _all_in(server.port, [_hello(token, None) for token in tokens], TOGETHER)
+    first = await everybody.all_in([_hello(token, None) for token in tokens], TOGETHER)
     (stays, *_), herd = first[0], first[1:]
     found = re.search(rb'"epoch":"([^"]+)"(?:,"offset":(\d+))?', herd[0][1].partition(b'"id":2')[2])
     if found is None:
@@ -184,15 +207,11 @@ async def _run(server: Tocsin, size: Size) -> dict[str, float]:
     commands, began = int(server.redis.info("stats")["total_commands_processed"]), time.monotonic()
     async with asyncio.TaskGroup() as group:
         group.create_task(_probe(stays, waits, stop))
-        back = await _all_in(server.port, hellos, size.clients)
+        back = await everybody.all_in(hellos, size.clients)
         seconds = time.monotonic() - began
         stop.set()
     blocked = server.loop_blocked() or 0.0
     spent = int(server.redis.info("stats")["total_commands_processed"]) - commands
-    for member in (stays, *(one for one, *_ in back)):
-        assert member.transport is not None
-        member.transport.abort()
-    await asyncio.sleep(0.1)  # or they would still be open when the loop ends
     for (_, answer, _), at in zip(back, places, strict=True):
         if answer.count(b'"offset":') < top + MISSED - at or b'"recovered":true' not in answer:
             raise Failed("somebody came back without all that they missed")
