@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
@@ -80,7 +80,7 @@ class QueueStats:
 
 
 class Consumer:
-    """Works one queue until `stop`; without a `window` in order."""
+    """Works one queue until `stop`; without a `window` in order, each batch `inside` (see `bus.door`)."""
 
     def __init__(
         self,
@@ -91,10 +91,11 @@ class Consumer:
         stats: QueueStats,
         *,
         window: Window | None = None,
+        inside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._queue, self._handler, self._policy, self._bell, self._stats = queue, handler, policy, bell, stats
-        self._window = window
+        self._window, self._inside = window, inside
         self._crowd = queue if isinstance(queue, Crowded) else None
         self._chance = chance
         self._stopping = asyncio.Event()
@@ -128,6 +129,9 @@ class Consumer:
                 await self._until_more()
 
     async def _until_more(self) -> None:
+        if self._wait is None:
+            await self._bell.wait(self._newest)
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._wait):
                 await self._bell.wait(self._newest)
@@ -136,10 +140,13 @@ class Consumer:
 
     async def _batch(self) -> bool:
         """Take one batch and settle it; whether there may be more at once."""
-        batch = await self._take(self._queue.batch)
-        if not batch.entries:
-            return False
-        held = await self._settle(batch, await self._outcomes(batch.entries))
+        async with self._inside():
+            if self._stopping.is_set():
+                return False
+            batch = await self._take(self._queue.batch)
+            if not batch.entries:
+                return False
+            held = await self._settle(batch, await self._outcomes(batch.entries))
         if held is not None:
             await self._rest(held.settlement.delay)
         return held is not None or batch.pending or len(batch.entries) >= self._queue.batch

@@ -12,6 +12,7 @@ from bus.allowances import Allowances
 from bus.clock import Clock
 from bus.consumer import Consumer
 from bus.crew import Crew
+from bus.door import Door
 from bus.errors import BusError
 from bus.generation import Generations
 from bus.keys import Keys
@@ -24,7 +25,7 @@ from bus.registry import Registry
 from fanout.bulk import Lane, lane
 from fanout.doorbell import Doorbell
 from fanout.ladder.steps import Steps
-from fanout.publisher import Publisher
+from fanout.publisher import AT_ONCE, Publisher
 from fanout.replay import Replay
 from fanout.resolver import Resolver
 from fanout.settings import FanoutSettings
@@ -33,6 +34,8 @@ from fanout.stats import Stats
 from fanout.tenancy import BEATS, DOUBTFUL, Tenancy
 from fanout.timers import Timers
 
+HANGING: Final = 0.25
+"""Seconds after which a batch that is not done counts no more among those `AT_ONCE`."""
 LANES: Final = 1
 """Steps of bulk lanes under way at a time, so that the live lanes wait for one at most."""
 LOOK: Final = 2.0
@@ -94,7 +97,7 @@ class Worker:
         ttl = min(settings.worker_ttl, settings.lease_ttl)
         self._nodes = Registry(control, keys.nodes, name, settings.worker_ttl)
         self._crew, self._known, self._pause = Crew(DOUBTFUL * ttl, ttl), asyncio.Event(), ttl / BEATS
-        self._turns = asyncio.Semaphore(LANES)
+        self._turns, self._door = asyncio.Semaphore(LANES), Door(AT_ONCE, HANGING)
         self._timers: dict[int, Timers] = {}
         self._producers, self._allowances = Producers(settings.producers), Allowances(pipe, keys, clock)
         self._tenancy = Tenancy(
@@ -184,4 +187,5 @@ class Worker:
             self._stats,
             self._turns,
         )
-        return _Work(line, Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues), timers, replay, bulk)
+        consumer = Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues, inside=self._door.inside)
+        return _Work(line, consumer, timers, replay, bulk)

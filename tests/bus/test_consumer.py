@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from bus.consumer import Consumer, QueueStats, blame
+from bus.door import Door
 from bus.errors import BusDown, BusError, Overloaded, Refused
 from bus.keys import Keys
 from bus.lease import Fenced, Lease, Leases
@@ -75,8 +76,8 @@ class Room:
     def __init__(self, pipe: Pipe, keys: Keys, lease: Lease) -> None:
         self.pipe, self.keys, self.lease = pipe, keys, lease
         self.desk, self.bell, self.stats = Desk(), Knock(), QueueStats()
-        queue = Queue(pipe, keys, lease, batch=5, keep=60, dead=100)
-        self.consumer = Consumer(queue, self.desk, QUICK, self.bell, self.stats, chance=lambda: 0.5)
+        self.queue = Queue(pipe, keys, lease, batch=5, keep=60, dead=100)
+        self.consumer = Consumer(self.queue, self.desk, QUICK, self.bell, self.stats, chance=lambda: 0.5)
 
     async def add(self, *names: str) -> list[str]:
         return [(await self.pipe.ask("XADD", self.keys.events(P), "*", "e", name)).decode() for name in names]
@@ -116,6 +117,52 @@ async def test_entries_are_handled_in_order_in_batches(room: Room) -> None:
     assert room.desk.calls == [list("abcde"), list("fg")]
     assert (room.stats.taken, room.stats.acked, await room.pending()) == (7, 7, 0)
     assert room.bell.waiting_after == ids[-1]
+
+
+async def test_what_comes_while_it_waits_for_its_turn_makes_the_batch_larger(room: Room) -> None:
+    door = Door(1, 60)
+    room.consumer = Consumer(room.queue, room.desk, QUICK, room.bell, room.stats, inside=door.inside)
+    await room.add("a")
+    async with room.working():
+        async with door.inside():
+            await asyncio.sleep(0)
+            await room.add(*"bc")
+            assert room.desk.calls == []
+        await room.bell.idle.wait()
+        assert room.desk.calls == [["a", "b", "c"]]
+
+
+async def test_who_is_stopped_while_it_waits_for_its_turn_takes_nothing(room: Room) -> None:
+    door = Door(1, 60)
+    room.consumer = Consumer(room.queue, room.desk, QUICK, room.bell, room.stats, inside=door.inside)
+    await room.add("a")
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with door.inside():
+            running = group.create_task(room.consumer.run())
+            await asyncio.sleep(0)
+            room.consumer.stop()
+        await running
+    assert room.desk.calls == []
+
+
+async def test_a_failing_head_rests_outside(room: Room) -> None:
+    """Its retries must not keep others waiting."""
+    door = Door(1, 60)
+    slow = RetryPolicy(delays=(60.0,), outage=60.0)
+    room.consumer = Consumer(room.queue, room.desk, slow, room.bell, room.stats, inside=door.inside)
+    room.desk.fail("a", RuntimeError())
+    await room.add("a")
+    tried = asyncio.Event()
+
+    async def tell() -> None:
+        tried.set()
+
+    room.desk.before = tell
+    async with room.working():
+        await tried.wait()
+        async with door.inside():
+            pass
+        room.consumer.stop()
 
 
 async def test_a_knock_brings_the_next(room: Room) -> None:
