@@ -61,6 +61,8 @@ class Generations:
         self._slots = [slot_of(keys.generation(p).encode()) for p in range(keys.partitions)]
         self._known: dict[int, Generation] = {}
         self._watchers: list[OnChange] = []
+        self.version = 0
+        """Another number whenever something else is known."""
 
     @property
     def known(self) -> Mapping[int, Generation]:
@@ -107,6 +109,8 @@ class Generations:
 
     def _learn(self, found: Mapping[int, Generation]) -> None:
         changed = frozenset(p for p, new in found.items() if p in self._known and self._known[p].name != new.name)
+        if any(self._known.get(p) != new for p, new in found.items()):
+            self.version += 1
         self._known.update(found)
         if changed:
             for on_change in tuple(self._watchers):

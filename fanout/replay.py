@@ -59,6 +59,8 @@ class Replay:
         self._one_at_a_time = asyncio.Lock()
         self._given: dict[int, str] | None = None
         """By partition, the generation to which all was given that is acknowledged; None: not read yet."""
+        self._version = -1
+        """Of what was known of the generations when this was found to be all."""
         self._handled = (0, 0)
         self._stale = True
         """Whether to ask for the generations, for we were told that one is not as we know it."""
@@ -112,6 +114,8 @@ class Replay:
             self._stale = False
         if self._given is None:
             self._given = await self._read()
+        elif self._version == self._generations.version:
+            return self._given  # all partitions would have to be gone through for each batch
         while (now := self._names()) != self._given:
             given = self._given
             changed = {q for q, name in now.items() if given.get(q, UNKNOWN) not in (UNKNOWN, name)}
@@ -120,6 +124,7 @@ class Replay:
                 await self._give_again(lost)
             await self._cover(now)
             self._given = now
+        self._version = self._generations.version
         return self._given
 
     def _names(self) -> dict[int, str]:

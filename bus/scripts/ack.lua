@@ -5,10 +5,10 @@
 -- Returns  how many were acknowledged, or the error FENCED when the lease is lost
 -- Atomic because a paused owner must neither acknowledge nor trim what its successor is working.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ' ' .. ARGV[2] then return redis.error_reply('FENCED lease lost') end
-local before = redis.call('HMGET', KEYS[3], 'acked', 'marks')
+local before = redis.call('HMGET', KEYS[3], 'acked', 'marks', 'entry')
 local acked = redis.call('XACK', KEYS[2], ARGV[3], unpack(ARGV, 5))
 local last = ARGV[#ARGV]
-redis.call('HDEL', KEYS[3], 'entry', 'attempts')
+if before[3] then redis.call('HDEL', KEYS[3], 'entry', 'attempts') end
 local time = redis.call('TIME')
 local now, keep = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[4])
 -- Up to which entry all was acknowledged, at some moments, the last of them now: an entry stays for so long after its

@@ -57,11 +57,11 @@ local function checkpoint()
   return acked
 end
 
-local found = read('0', first)
+local found, anew = read('0', first), false
 if found and found.err then
   if not string.find(found.err, 'NOGROUP', 1, true) then return found end
   redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[3], checkpoint(), 'MKSTREAM')
-  found = read('0', first)
+  found, anew = read('0', first), true
 end
 local pending = 1
 if not found or (not found.err and #found[1][2] == 0) then
@@ -78,7 +78,8 @@ for _, entry in ipairs(entries) do
   -- A pending entry that was trimmed comes without fields; an empty list says so.
   out[#out + 1] = {entry[1], entry[2] or {}}
 end
-if redis.call('HGET', KEYS[3], 'entry') == entries[1][1] then
+-- What has failed before is pending, unless the group was lost.
+if (pending == 1 or anew) and redis.call('HGET', KEYS[3], 'entry') == entries[1][1] then
   out[1] = tonumber(redis.call('HGET', KEYS[3], 'attempts'))
 end
 return out

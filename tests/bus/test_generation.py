@@ -135,8 +135,11 @@ async def test_what_others_found_out_is_seen(pipe: Pipe, keys: Keys) -> None:
     names = await arrive(theirs, pipe, "b")
     told: list[frozenset[int]] = []
     mine.watch(told.append)
+    before = mine.version
     await mine.look(pipe)
+    after = mine.version
     await mine.look(pipe)
+    assert before != after == mine.version
     assert {p: each.name for p, each in mine.known.items()} == names
     assert told == [frozenset(names)]
     mine.forget(told.append)
