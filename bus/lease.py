@@ -6,10 +6,10 @@ nor acknowledge one, whatever it believes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from bus.errors import BusError
+from bus.errors import BusError, Refused
 from bus.keys import Keys
 from bus.pipe import OnReply, Pipe, Reply
 
@@ -57,14 +57,30 @@ class Leases:
         A lease that ran out comes back as it was, unless it was given to another meanwhile.
         """
 
+        if held is None:
+            self._take(partition, 0, () if self._left is None else (self._left, *living), on_answer)
+            return
+
+        def kept(reply: Reply) -> None:
+            if reply == own:
+                on_answer(held)
+            elif isinstance(reply, BusError) and not isinstance(reply, Refused):
+                on_answer(reply)
+            else:
+                self._take(partition, held.fence, (), on_answer)
+
+        # Most often it is still there, and whoever has it instead is not harmed by having it for longer: a script for
+        # each partition and beat would be the dearest thing that idle ones do.
+        key, own = self._places(partition)[0], f"{held.owner} {held.fence}".encode()
+        self._pipe.post(("GETEX", key, "PX", self._ttl), kept)
+
+    def _take(self, partition: int, fence: int, taking: Sequence[int | str], on_answer: OnLease) -> None:
         def answered(reply: Reply) -> None:
             if isinstance(reply, BusError):
                 on_answer(reply)
             else:
                 on_answer(Lease(partition, self._owner, reply) if reply else None)
 
-        fence = held.fence if held is not None else 0
-        taking: tuple[int | str, ...] = () if self._left is None or held is not None else (self._left, *living)
         self._pipe.post_script("lease", self._places(partition), (self._owner, self._ttl, fence, *taking), answered)
 
     async def hold(self, partitions: Iterable[int]) -> dict[int, Lease | None]:

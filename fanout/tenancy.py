@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from math import inf
 from typing import Final, Protocol
 
@@ -24,6 +25,8 @@ from bus.registry import Registry, owned_by
 
 BEATS: Final = 4
 """Heartbeats per lifetime of a lease."""
+TURNS: Final = 2
+"""Each of so many beats keeps its part of the leases: one of a worker that lives lasts for several beats more."""
 DOUBTFUL: Final = 0.5
 """Part of a lifetime for which we may have heard nothing, and still believe that who is off the list is gone."""
 IMPATIENT: Final = 0.1
@@ -122,9 +125,10 @@ class Tenancy:
 
     async def _beat(self) -> None:
         """Say that we live and keep what we have, over and over; between two beats, look for what is missing."""
-        while True:
+        for beat in count():
             self._registry.say(self._told)
-            self._ask(self._mine | self._held.keys())
+            self._ask(self._mine - self._held.keys())
+            self._ask([partition for partition in self._held if partition % TURNS == beat % TURNS])
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await self._chase()
@@ -249,6 +253,8 @@ class Tenancy:
             self._leave(held)
         with suppress(BusError, TimeoutError):
             async with asyncio.timeout(self._patience):
+                # Who is off the list has them only for as long as they were kept lately.
+                self._ask(self._held.keys())
                 await self._registry.leave()
                 while tasks:
                     _, tasks = await asyncio.wait(tasks, timeout=self._interval)

@@ -26,19 +26,20 @@ CONNECTION: Final = (
 
 COMMANDS: Final[Mapping[str, str]] = {
     "gateway": (
-        "del exists expire get getdel hdel hexists hget hgetall hincrby hkeys hlen hmget hscan hset hsetnx hvals incr "
-        "llen lrange lrem ltrim persist pexpire pexpireat pttl rpush sadd scan set smembers srem time ttl unlink wait "
-        "xack xadd xclaim xdel xgroup|create xgroup|setid xinfo|groups xlen xpending xrange xread xreadgroup "
+        "del exists expire get getdel getex hdel hexists hget hgetall hincrby hkeys hlen hmget hscan hset hsetnx hvals "
+        "incr llen lrange lrem ltrim persist pexpire pexpireat pttl rpush sadd scan set smembers srem time ttl unlink "
+        "wait xack xadd xclaim xdel xgroup|create xgroup|setid xinfo|groups xlen xpending xrange xread xreadgroup "
         "xrevrange xtrim zadd zcard zcount zrange zrangebylex zrangebyscore zrem zremrangebyscore zrevrange "
         "zrevrangebyscore zscan zscore"
     ),
     "fanout": (
-        "blpop del exists expire get hdel hexists hget hgetall hincrby hkeys hlen hmget hscan hset hsetnx incr lrange "
-        "ltrim pexpire pexpireat pttl rpush sadd set srem time ttl xack xadd xgroup|create xinfo|groups xrange xread "
-        "xreadgroup xrevrange xtrim zadd zcard zcount zrange zrangebylex zrangebyscore zrem zremrangebyscore zscore"
+        "blpop del exists expire get getex hdel hexists hget hgetall hincrby hkeys hlen hmget hscan hset hsetnx incr "
+        "lrange ltrim pexpire pexpireat pttl rpush sadd set srem time ttl xack xadd xgroup|create xinfo|groups xrange "
+        "xread xreadgroup xrevrange xtrim zadd zcard zcount zrange zrangebylex zrangebyscore zrem zremrangebyscore "
+        "zscore"
     ),
     "deliver": (
-        "del exists expire get hdel hget hgetall hincrby hkeys hlen hmget hset hsetnx hvals incr ltrim pexpire "
+        "del exists expire get getex hdel hget hgetall hincrby hkeys hlen hmget hset hsetnx hvals incr ltrim pexpire "
         "pexpireat pttl set srem time ttl xack xadd xclaim xdel xgroup|create xgroup|setid xinfo|groups xlen xpending "
         "xrange xread xreadgroup xrevrange xtrim zadd zcard zrange zrangebyscore zrem zremrangebyscore zscore"
     ),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from bus.errors import BusError
+from bus.errors import BusDown, BusError, Refused
 from bus.keys import Keys
 from bus.lease import Lease, Leases
+from bus.pipe import Arg, OnReply, Pipe
+from bus.pipe.commands import Commands
 from tests.conftest import open_pipe
 from tests.servers import RedisSite
 
@@ -67,6 +70,69 @@ async def test_of_the_dead_a_lease_is_taken_when_it_was_silent_and_of_nobody_els
         heir.drop(Lease(1, "heir", 2), dropped.set_result)
         assert await dropped == 1
         assert await ask(lost, first, "lost") == Lease(1, "lost", 3)
+
+
+async def test_keeping_a_lease_costs_one_command_and_finds_out_when_it_is_over(
+    redis_server: RedisSite, keys: Keys
+) -> None:
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        counted = Counted(pipe)
+        leases = Leases(counted, keys, "a", 60)
+
+        async def kept(held: Lease) -> Lease | BusError | None:
+            answer: asyncio.Future[Lease | BusError | None] = asyncio.get_running_loop().create_future()
+            leases.ask(1, held, ("a",), answer.set_result)
+            return await answer
+
+        first = (await Leases(pipe, keys, "a", 30).hold((1,)))[1]
+        assert first is not None
+        assert await kept(first) == first
+        assert counted.sent == ["GETEX"]
+        assert 50_000 < await pipe.ask("PTTL", keys.lease(1)) <= 60_000
+        await pipe.ask("DEL", keys.lease(1))
+        assert await kept(first) == first, "it ran out, and nobody had it since"
+        assert await Leases(pipe, keys, "a", 60).release(first)
+        second = (await Leases(pipe, keys, "b", 60).hold((1,)))[1]
+        assert second is not None
+        assert await kept(first) is None, "another has it"
+        assert await Leases(pipe, keys, "b", 60).release(second)
+        again = (await Leases(pipe, keys, "a", 60).hold((1,)))[1]
+        assert await kept(first) == again, "it is ours, by another number"
+        await pipe.ask("DEL", keys.lease(1))
+        await pipe.ask("LPUSH", keys.lease(1), "x")
+        assert isinstance(await kept(first), BusError)
+        counted.down = True
+        assert isinstance(await kept(first), BusDown)
+
+
+async def test_who_may_not_keep_a_lease_by_a_command_keeps_it_by_the_script(
+    redis_server: RedisSite, keys: Keys
+) -> None:
+    """As with the rights of a release that did not know the command."""
+    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+        refusing = Counted(pipe)
+        refusing.refuses = "GETEX"
+        first = (await Leases(pipe, keys, "a", 30).hold((1,)))[1]
+        answer: asyncio.Future[Lease | BusError | None] = asyncio.get_running_loop().create_future()
+        Leases(refusing, keys, "a", 60).ask(1, first, ("a",), answer.set_result)
+        assert await answer == first
+        assert 50_000 < await pipe.ask("PTTL", keys.lease(1)) <= 60_000
+
+
+class Counted(Commands):
+    """A pipe that notes what is sent, and can be refused a command or be down."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe, self.sent, self.refuses, self.down = pipe, list[Arg](), "", False
+
+    def post(self, args: Sequence[Arg], on_reply: OnReply) -> None:
+        self.sent.append(args[0])
+        if self.down:
+            asyncio.get_running_loop().call_soon(on_reply, BusDown("no connection"))
+        elif args[0] == self.refuses:
+            asyncio.get_running_loop().call_soon(on_reply, Refused("NOPERM this user has no permissions"))
+        else:
+            self._pipe.post(args, on_reply)
 
 
 async def test_a_lease_of_a_clock_that_was_ahead_ends_too(redis_server: RedisSite, keys: Keys) -> None:
