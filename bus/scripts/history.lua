@@ -9,20 +9,8 @@
 --          something to say: former epochs and up to where their offsets still count, as text
 -- Atomic because position and publications must belong to the same moment.
 --#include position
-local generation = generation_of(KEYS[2])
-local epoch, top, gen, followed = unpack(redis.call('HMGET', KEYS[2], 'epoch', 'top', 'gen', 'followed'))
-if not epoch then
-  -- A log without a position is from before the position was lost: its offsets mean nothing now.
-  redis.call('DEL', KEYS[1])
-  local inbox = string.match(KEYS[1], '^(.*:)inbox$')
-  if inbox then redis.call('DEL', inbox .. 'unread', inbox .. 'archived') end
-  epoch, top = ARGV[1], 0
-  begin_epoch(generation, KEYS[2], epoch)
-else
-  epoch = epoch_in(generation, KEYS[2], KEYS[1], epoch, top, gen)
-end
--- That somebody follows it durably must not be forgotten.
-if not followed then redis.call('EXPIRE', KEYS[2], ARGV[6]) end
+--#include standing
+local generation, epoch, top = stand(KEYS[1], KEYS[2], ARGV[1], ARGV[6])
 local out = {}
 if tonumber(ARGV[4]) > 0 then
   local from = ARGV[2]
@@ -38,5 +26,4 @@ if tonumber(ARGV[4]) > 0 then
     out[#out + 1] = redis.call('HGET', ARGV[5] .. entry[2][2], 'pub') or ''
   end
 end
-if generation == '1' then return {epoch, tonumber(top), out} end
-return {epoch, tonumber(redis.call('HGET', KEYS[2], 'top')), out, redis.call('HGET', KEYS[2], 'survived') or ''}
+return told(generation, KEYS[2], epoch, top, out)

@@ -11,24 +11,12 @@
 --          these, where there is something to say: former epochs and up to where their offsets still count, as text
 -- Atomic because a publication between the route and the reading would be neither in the history nor on the wire.
 --#include position
+--#include standing
 local time = redis.call('TIME')
-local generation = generation_of(KEYS[2])
 -- The route says when it was last refreshed: when its node dies, that is when the person was last seen.
 redis.call('HSET', KEYS[3], ARGV[1], string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
 redis.call('EXPIRE', KEYS[3], ARGV[7])
-local epoch, top, gen, followed = unpack(redis.call('HMGET', KEYS[2], 'epoch', 'top', 'gen', 'followed'))
-if not epoch then
-  -- A log without a position is from before the position was lost: its offsets mean nothing now.
-  redis.call('DEL', KEYS[1])
-  local inbox = string.match(KEYS[1], '^(.*:)inbox$')
-  if inbox then redis.call('DEL', inbox .. 'unread', inbox .. 'archived') end
-  epoch, top = ARGV[2], 0
-  begin_epoch(generation, KEYS[2], epoch)
-else
-  epoch = epoch_in(generation, KEYS[2], KEYS[1], epoch, top, gen)
-end
--- That somebody follows it durably must not be forgotten.
-if not followed then redis.call('EXPIRE', KEYS[2], ARGV[8]) end
+local generation, epoch, top = stand(KEYS[1], KEYS[2], ARGV[2], ARGV[8])
 local missed = {}
 if ARGV[3] == '1' then
   local since, room = tonumber(ARGV[4]), tonumber(ARGV[9]) or math.huge
@@ -45,5 +33,4 @@ if ARGV[3] == '1' then
     end
   end
 end
-if generation == '1' then return {epoch, tonumber(top), missed} end
-return {epoch, tonumber(redis.call('HGET', KEYS[2], 'top')), missed, redis.call('HGET', KEYS[2], 'survived') or ''}
+return told(generation, KEYS[2], epoch, top, missed)
