@@ -8,9 +8,8 @@ connections that say nothing.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
-from random import randint, random
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from starlette.responses import Response
@@ -19,6 +18,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from gateway.door import Door
 from gateway.handshake import (
     BAD_HOST,
     MALFORMED,
@@ -26,61 +26,19 @@ from gateway.handshake import (
     TOO_LARGE,
     Refusal,
     Request,
-    Upgrade,
-    check,
     has_bare_line_feed,
     is_host,
     read_request_line,
 )
-from gateway.limits import Herd
-from gateway.sweep import Sweep
+from gateway.pace import Pace
 from gateway.transport import Application, Carrier
 from gateway.websocket import WebSocketConnection
 
 EXTENSION: Final = "tocsin.handover"
 """Where in `scope["extensions"]` an endpoint finds the protocol of its request."""
-BODY_SECONDS: Final = 30.0
-"""How long the body of a request may take."""
+CROWDED: Final = Refusal(503, "too many come at once", b"Retry-After: 5\r\n")
 
 Make = Callable[[asyncio.Transport], asyncio.Protocol]
-
-
-class Door:
-    """What the HTTP connections of a node share. `draining` refuses upgrades: the node is about to go."""
-
-    __slots__ = ("bodies", "carrier", "connection", "draining", "header_bytes", "heads", "herd", "max_heads")
-
-    def __init__(self, carrier: Carrier, connection: type[WebSocketConnection]) -> None:
-        settings = carrier.service.settings
-        self.carrier = carrier
-        self.connection = connection
-        self.header_bytes = settings.header_bytes
-        self.max_heads = settings.max_unauthenticated
-        """How many may be without a complete request at a time."""
-        self.heads: Sweep[GatewayProtocol] = Sweep(settings.header_timeout, GatewayProtocol.out_of_time)
-        self.bodies: Sweep[GatewayProtocol] = Sweep(BODY_SECONDS, GatewayProtocol.out_of_time)
-        self.herd = Herd(settings.handshakes_per_second)
-        self.draining = False
-
-    def check(self, request: Request, head: bytes, transport: asyncio.Transport) -> tuple[Upgrade, str] | Refusal:
-        """Whether this handshake becomes a connection, and of which address, if addresses are limited."""
-        upgrade = check(request, head)
-        if isinstance(upgrade, Refusal):
-            return upgrade
-        service = self.carrier.service
-        if not service.origin_allowed(upgrade.origin, upgrade.host):
-            return Refusal(403, "pages of this origin may not connect")
-        if self.draining:
-            return Refusal(503, "this node is going away", b"Retry-After: 1\r\n")
-        if service.isolated:
-            return Refusal(503, "this node is cut off from Redis", b"Retry-After: 5\r\n")
-        remote = remote_of(transport) if service.settings.connections_per_address else ""
-        if not service.admit(remote):
-            return Refusal(429, "too many connections", b"Retry-After: %d\r\n" % randint(2, 5))
-        if not self.herd.admit(service.clock.monotonic()):
-            service.turned_away()
-            return Refusal(503, "too many come at once", b"Retry-After: %d\r\n" % self.herd.again(random()))
-        return upgrade, remote
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -110,7 +68,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._piped = 0
         """Bytes of a head that the parser holds."""
         self._refusal: Refusal | None = None
-        self._refused = False
+        self._refused = self._waiting = False
+        """Whether it was refused, and whether what it said waits for its turn."""
 
     # Connection --------------------------------------------------------------------------------------------------
 
@@ -143,7 +102,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def out_of_time(self) -> None:
         """A head or body did not come in time; a client that said nothing is told nothing."""
-        if self._head or self._reading:
+        if self._waiting:
+            self._refuse(CROWDED)
+        elif self._head or self._reading:
             self._refuse(Refusal(408, "the request did not come in time"))
         else:
             self.transport.close()
@@ -175,21 +136,47 @@ class GatewayProtocol(HttpToolsProtocol):
         else:
             self._head = b""
             request = read_request_line(data)
-            if request is None:
+            if request is not None:
+                self._enter(self.door.upgrades, partial(self._upgrade, request, end), data)
+            elif self._plain:
                 self._feed(data)
             else:
-                self._upgrade(request, data[:end], data[end:])
+                self._enter(self.door.requests, self._feed, data)
 
-    def _upgrade(self, request: Request, head: bytes, rest: bytes) -> None:
+    def _enter(self, pace: Pace, step: Callable[[bytes], None], data: bytes) -> None:
+        """Go on with what was said when its turn comes; until then nothing more is read."""
+        if pace.free:
+            pace.enter(step, data)
+        elif self.door.waiting.take(len(data)):
+            self._waiting = True
+            self.transport.pause_reading()
+            pace.enter(self._go_on, step, data)
+        else:
+            self._refuse(CROWDED)
+
+    def _go_on(self, step: Callable[[bytes], None], data: bytes) -> None:
+        self.door.waiting.release(len(data))
+        if self._listen():
+            step(data)
+
+    def _listen(self) -> bool:
+        """Read again; whether this was waited for."""
+        if not self._waiting or self.transport.is_closing():
+            return False
+        self._waiting = False
+        self.transport.resume_reading()
+        return True
+
+    def _upgrade(self, request: Request, end: int, data: bytes) -> None:
         """Our own path: a WebSocket or a refusal. Frames that came behind the head are its first."""
-        verdict = self.door.check(request, head, self.transport)
+        verdict = self.door.check(request, data[:end], self.transport)
         if isinstance(verdict, Refusal):
             self._refuse(verdict)
             return
         upgrade, remote = verdict
         connection = self.door.connection(self.door.carrier, remote)
-        if self.hand_over(upgrade.response, lambda _: connection) and rest:
-            connection.data_received(rest)
+        if self.hand_over(upgrade.response, lambda _: connection) and data[end:]:
+            connection.data_received(data[end:])
 
     def hand_over(self, head: bytes, make: Make) -> bool:
         """Write `head` and give the transport to the protocol that `make` returns, from this very step on. Nothing
@@ -291,6 +278,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Answer and end the connection. What the client still sends is read and thrown away for some seconds: to
         close with unread input would reset the connection and could destroy the answer on its way."""
         self._forget()
+        self._listen()
         self._refused = True
         self._head = b""
         self.door.carrier.closing.add(self)
@@ -343,12 +331,6 @@ def protocol_of(scope: Scope) -> GatewayProtocol | None:
     """The protocol that carries a request; None under other servers, where transports cannot be handed over."""
     found: GatewayProtocol | None = scope.get("extensions", {}).get(EXTENSION, {}).get("protocol")
     return found
-
-
-def remote_of(transport: asyncio.Transport) -> str:
-    """The peer's address. Costs a system call and 300 bytes for as long as the transport lives, under uvloop."""
-    peer = transport.get_extra_info("peername")
-    return sys.intern(str(peer[0])) if peer else ""
 
 
 def gateway_protocol(

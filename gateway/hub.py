@@ -233,6 +233,12 @@ class Hub:
         del topic.members[member]
         return self._drop_if_idle(topic)
 
+    def disband(self, name: str) -> tuple[Sequence[Connection], bool]:
+        """All listeners go at once: who they were, and whether the node need not listen any more."""
+        topic = self.topics[name]
+        members, topic.members = tuple(topic.members), {}
+        return members, self._drop_if_idle(topic)
+
     def _drop_if_idle(self, topic: Topic) -> bool:
         if topic.members or topic.joining:
             return False

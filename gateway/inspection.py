@@ -1,18 +1,18 @@
-"""Looking at connections again after something was revoked or rules have changed: a slice of them a turn, so that those
-who stay do not wait."""
+"""Looking at connections again after something was revoked or rules have changed: a slice at a time, so that those who
+stay do not wait."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.connection import Connection
+from gateway.pace import Pace
 from gateway.session import Session
 
 SLICE: Final = 1_000
-"""Connections and subscriptions passed by in one turn of the loop: about a millisecond."""
+"""Connections and subscriptions passed by in one step: about a millisecond."""
 CLOSE: Final = 5
 """A subscription looked at closely counts for so many."""
 
@@ -23,11 +23,11 @@ class Inspection:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        pace: Pace,
         everyone: Callable[[], Iterable[Connection]],
         look: Callable[[Connection], None],
     ) -> None:
-        self._loop, self._everyone, self._look = loop, everyone, look
+        self._pace, self._everyone, self._look = pace, everyone, look
         self._round: Iterator[Connection] | None = None
         self._now, self._next = _Meant(), _Meant()
         """Who is meant in the round under way, and in the one to follow."""
@@ -50,7 +50,7 @@ class Inspection:
     def _begin(self) -> None:
         if self._round is None:
             self._round = iter(())
-            self._loop.call_soon(self._step)
+            self._pace.later(self._step)
 
     def _step(self) -> None:
         more = True
@@ -58,7 +58,7 @@ class Inspection:
             more = self._slice()
         finally:  # also after a fault in one of them, or nobody would ever be looked at again
             if more:
-                self._loop.call_soon(self._step)
+                self._pace.later(self._step)
 
     def _slice(self) -> bool:
         """Look at some of them; whether there are more."""

@@ -19,6 +19,7 @@ from gateway.connection import Connection
 from gateway.effects import Failed, Joined
 from gateway.hub import Behind, Hub, Landing, Publication
 from gateway.names import Names
+from gateway.pace import Pace
 from gateway.reads import SharedReads
 from gateway.relay import ignore
 from gateway.session import State
@@ -37,11 +38,12 @@ URGENT: Final = 250
 """Topics looked at per step when all have to be looked at soon."""
 
 OnJoined = Callable[[Joined | Failed], None]
-OnLost = Callable[[str], None]
+OnLost = Callable[[str, Sequence[Connection]], None]
 
 
 class Joins:
-    """Joins, leaves and position checks of one node. `on_lost` is told of a topic whose listeners must recover."""
+    """Joins, leaves and position checks of one node. `on_lost` is told of those who listened to a topic, do so no more,
+    and must recover; who comes to a topic comes at `pace`."""
 
     def __init__(
         self,
@@ -53,15 +55,17 @@ class Joins:
         routes_ttl: int,
         wake: Callable[[], None],
         on_lost: OnLost,
+        pace: Pace,
     ) -> None:
         self._pipe, self._hub, self._keys, self._names, self._stats = pipe, hub, keys, names, stats
         self._node = names.node
         self._routes_ttl = routes_ttl
         self._wake = wake
         self._on_lost = on_lost
+        self._pace = pace
         self._round: Iterator[str] = iter(())
         self._urgent = False
-        self._reads = SharedReads(hub, self._read, LIMIT, self._unroute)
+        self._reads = SharedReads(hub, self._read, LIMIT, self._unroute, pace)
 
     # One listener ------------------------------------------------------------------------------------------------
 
@@ -98,7 +102,7 @@ class Joins:
 
         since = recover.offset if recover else None
         if name.startswith(INBOX):
-            self._read(name, since, answered)
+            self._read(name, since, partial(self._pace.enter, answered))
         else:
             self._reads.fetch(name, since, answered)
 
@@ -112,6 +116,14 @@ class Joins:
         """A connection stops listening."""
         if self._hub.leave(name, member):
             self._left(name)
+
+    def _disband(self, name: str) -> Sequence[Connection]:
+        """Nobody listens any more; who did. What comes from now on is not theirs: they have not heard of the new log,
+        and would take it for what follows on the old one."""
+        members, gone = self._hub.disband(name)
+        if gone:
+            self._left(name)
+        return members
 
     def _left(self, name: str) -> None:
         if not name.startswith(INBOX):
@@ -157,7 +169,7 @@ class Joins:
                 self.catch_up(name)
             elif not caught_up:
                 self._stats.resyncs += 1
-                self._on_lost(name)
+                self._on_lost(name, self._disband(name))
             elif missed and topic.offset > before:
                 self._stats.position_failures += 1
             self._wake()

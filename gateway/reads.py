@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from bus.errors import BusError
 from bus.pipe import OnReply, Reply
 from gateway.hub import Hub
+from gateway.pace import Pace
 
 KEPT: Final = 0.5
 """How long what was read is given to those who come, in seconds."""
@@ -38,10 +40,11 @@ class _Kept:
 
 
 class SharedReads:
-    """`limit`: most publications of one reading; `on_idle` is told of a topic that went when it was let go."""
+    """`limit`: most publications of one reading; `on_idle` is told of a topic that went when it was let go. Those who
+    get what was read get it at `pace`; until then each has a join of its own under way."""
 
-    def __init__(self, hub: Hub, read: Read, limit: int, on_idle: Callable[[str], None]) -> None:
-        self._hub, self._read, self._limit, self._on_idle = hub, read, limit, on_idle
+    def __init__(self, hub: Hub, read: Read, limit: int, on_idle: Callable[[str], None], pace: Pace) -> None:
+        self._hub, self._read, self._limit, self._on_idle, self._pace = hub, read, limit, on_idle, pace
         self._waiting: dict[str, list[_Waiting]] = {}
         """Of the topics of which a reading is under way, those who wait for the next."""
         self._kept: dict[str, _Kept] = {}
@@ -50,7 +53,7 @@ class SharedReads:
         """Read a topic's log behind an offset, alone or with others. The join that this is for has begun."""
         kept = self._kept.get(name)
         if kept is not None and _covers(kept.reply, kept.since, since):
-            asyncio.get_running_loop().call_soon(on_reply, kept.reply)
+            self._pace.enter(on_reply, kept.reply)
         elif name in self._waiting:
             self._waiting[name].append(_Waiting(since, on_reply))
         else:
@@ -77,8 +80,7 @@ class SharedReads:
                 (served if _covers(reply, since, one.since) else following).append(one)
             if following:
                 self._waiting[name] = []
-            for one in (*those, *served):
-                self._answer(name, one, since, reply)
+            self._pace.each((*those, *served), lambda one: self._answer(name, one, since, reply))
             if following:
                 self._begin(name, following)
 
@@ -89,7 +91,7 @@ class SharedReads:
         if alone or _covers(reply, since, one.since) or one.since < _top(reply) - self._limit:  # type: ignore[operator]
             one.on_reply(reply)
         else:
-            self._read(name, one.since, one.on_reply)
+            self._read(name, one.since, partial(self._pace.enter, one.on_reply))
 
     def _first(self, name: str, offsets: Sequence[int]) -> int | None:
         """From where to read for all of these: who missed more than is ever given gets nothing anyway."""

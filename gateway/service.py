@@ -56,6 +56,7 @@ from gateway.joins import Joins
 from gateway.limits import Tally
 from gateway.names import Names
 from gateway.origins import Origins
+from gateway.pace import Pace
 from gateway.places import Places, address_digest
 from gateway.presence import Presence
 from gateway.receipts import Receipts
@@ -106,6 +107,9 @@ class Service:
         self.node = parts.context.node
         self.grace = parts.context.refresh_grace
         self.hub = parts.hub
+        self._passing, self._telling = Pace(self.clock), Pace(self.clock)
+        """Who comes and goes, in one line, so that nobody finds their own place still taken; and who is told of things
+        that are not about them alone."""
         self.joins = Joins(
             parts.pipe,
             parts.hub,
@@ -115,6 +119,7 @@ class Service:
             routes_ttl=int(10 * parts.settings.position_check) + 60,
             wake=parts.flusher.wake,
             on_lost=self._lost,
+            pace=Pace(self.clock),
         )
         self.watch = Watch(self, parts.settings)
         self.presence = parts.presence
@@ -132,11 +137,11 @@ class Service:
             self.node,
             parts.settings.connections_per_address,
         )
-        self._entrance = Entrance(asyncio.get_running_loop(), self.clock, self._serve)
+        self._entrance = Entrance(self._passing, self._serve)
         self.draining = False
         self.isolated = False
         """No message comes from Redis, for long: see `gateway.health`."""
-        self._inspection = Inspection(asyncio.get_running_loop(), self.watch.everyone, self._inspect)
+        self._inspection = Inspection(self._telling, self.watch.everyone, self._inspect)
 
     # Transports --------------------------------------------------------------------------------------------------
 
@@ -185,20 +190,24 @@ class Service:
     def closed(self, connection: Connection, code: int = 0) -> None:
         """The transport is gone."""
         session = connection.session
-        if session.authenticated:
-            self.stats.authenticated -= 1
-        for topic in tuple(session.subscriptions):
-            self._leave(connection, topic)
         session.closed()
         self._entrance.forget(connection)
         if session.secret:
             self._emulated.pop(session.secret, None)
+        self.stats.closed[code] += 1
+        self._passing.enter(self._see_off, connection)
+
+    def _see_off(self, connection: Connection) -> None:
+        """Take it out of everything. Until then what is written to it is thrown away."""
+        session = connection.session
+        for topic in tuple(session.subscriptions):
+            self._leave(connection, topic)
         self._by_address.release(connection.remote)
         self.addresses.left(connection.remote, self._by_address.count(connection.remote))
         if session.authenticated:
+            self.stats.authenticated -= 1
             self.users.left(session.user, self._here(session.user))
         self.stats.connections -= 1
-        self.stats.closed[code] += 1
         self.watch.remove(connection)
 
     def stalled(self, connection: Connection, stalled: bool) -> None:
@@ -236,12 +245,15 @@ class Service:
             case Token(jti):
                 self._inspection.token(jti)
             case Dismissal(_, user, code):
-                for connection in self.watch.everyone():
-                    if connection.session.user == user:
-                        self.stats.revoked += 1
-                        connection.close(DISCONNECTS.get(code, Disconnect.FORCE_NO_RECONNECT))
+                self._telling.later(self._dismiss, user, DISCONNECTS.get(code, Disconnect.FORCE_NO_RECONNECT))
             case _:
                 assert_never(order)
+
+    def _dismiss(self, user: str, why: Disconnect) -> None:
+        for connection in self.watch.everyone():
+            if connection.session.user == user:
+                self.stats.revoked += 1
+                connection.close(why)
 
     def reconsider(self) -> None:
         """The rules have changed: look at all connections again."""
@@ -476,17 +488,19 @@ class Service:
     def _forget(self, user: str) -> None:
         """A person was erased: their connections end, and are not to come back by themselves."""
         found = self.hub.topics.get(inbox_of(user))
-        for member in tuple(found.members) if found else ():
-            member.close(Disconnect.FORCE_NO_RECONNECT)
+        members = tuple(found.members) if found else ()
+        self._telling.each(members, lambda member: member.close(Disconnect.FORCE_NO_RECONNECT))
 
-    def _lost(self, topic: str) -> None:
-        """A topic's listeners missed something that cannot be filled: each recovers for itself."""
-        found = self.hub.topics.get(topic)
-        for member in tuple(found.members) if found else ():
+    def _lost(self, topic: str, members: Sequence[Connection]) -> None:
+        """Those who listened to a topic missed something that cannot be filled: each recovers for itself."""
+
+        def tell(member: Connection) -> None:
             if member.wire is Wire.EVENTS:
                 member.close(Disconnect.INSUFFICIENT_STATE)
             else:
                 self._act(member, member.session.unsubscribe(topic, Unsubscribed.INSUFFICIENT_STATE))
+
+        self._telling.each(members, tell)
 
     def _publish(self, topic: str, data: bytes, info: bytes, later: OnAnswer) -> None:
         event = Event(

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gateway.entrance import MOST, MOST_OF_ALL, Entrance
+from gateway.pace import Pace
 from gateway.states import State
 
 
@@ -37,7 +38,7 @@ class Newcomer(SimpleNamespace):
 
 
 def entrance(slow: Slow) -> Entrance:
-    return Entrance(asyncio.get_running_loop(), slow, slow.serve)
+    return Entrance(Pace(slow), slow.serve)
 
 
 async def until(check: Callable[[], bool]) -> int:

@@ -248,6 +248,21 @@ def test_the_last_listener_takes_the_topic_with_it() -> None:
     assert hub.topics == {}
 
 
+def test_all_listeners_go_at_once_and_get_nothing_of_what_follows() -> None:
+    hub, first, second, third = Hub(), Client(), Client(), Client()
+    joined(hub, "news:a", first)
+    joined(hub, "news:a", second)
+    hub.begin("news:a")
+    assert hub.disband("news:a") == ((first, second), False)
+    assert isinstance(hub.finish("news:a", third, None, Cursor("e", 0), ()), Landing)
+    hub.publish("news:a", "e", 1, body(1))
+    flush(hub)
+    assert (first.written, second.written, third.offsets) == ([], [], [1])
+    assert not hub.leave("news:a", first)
+    assert hub.disband("news:a") == ((third,), True)
+    assert hub.topics == {}
+
+
 def test_a_join_under_way_keeps_the_topic() -> None:
     hub, a = Hub(), Client()
     joined(hub, "news:a", a)

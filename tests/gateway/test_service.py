@@ -187,6 +187,33 @@ async def test_a_log_made_anew_ends_the_subscription_and_the_inbox_connection(
         assert bob.closed is Disconnect.INSUFFICIENT_STATE
 
 
+async def test_many_who_lost_a_log_are_told_one_after_the_other_and_see_nothing_of_the_new_one_before(
+    redis_server: RedisSite, keys: Keys
+) -> None:
+    async with asyncio.timeout(30), running_node(redis_server.url, keys) as node:
+        producer, clients = Producer(node.pipe, keys), [Client(node) for _ in range(300)]
+        for number, client in enumerate(clients):
+            await client.connect(f"user{number}")
+            await client.ask({"id": 2, "subscribe": {"channel": "news:a"}})
+        await node.pipe.ask("DEL", keys.meta("news:a"), keys.log("news:a"))
+        await producer.publish("news:a", 1)
+        clients[0].vanish()
+        clients[1].say({"id": 3, "unsubscribe": {"channel": "news:a"}})
+        for number in range(2, 5):
+            await producer.publish("news:a", number)
+        for client in clients[2:]:
+            push = await client.until(lambda c: next((m for m in c.got if "unsubscribe" in m.get("push", {})), None))
+            assert push["push"]["unsubscribe"]["code"] == 2500
+            assert client.publications == []
+            assert client.closed is None
+        back = await clients[2].ask({"id": 4, "subscribe": {"channel": "news:a"}})
+        assert back["subscribe"]["offset"] == 4
+        await producer.publish("news:a", 5)
+        await clients[2].until(lambda c: c.publications)
+        assert clients[2].publications == [("news:a", 5, 5)]
+        assert len(node.service.hub.topics["news:a"].members) == 1
+
+
 async def test_a_hole_in_the_nodes_own_stream_makes_every_topic_look(redis_server: RedisSite, keys: Keys) -> None:
     async with running_node(redis_server.url, keys) as node:
         producer, alice = Producer(node.pipe, keys), Client(node)
@@ -323,6 +350,23 @@ async def test_who_come_at_once_count_before_they_are_in(redis_server: RedisSite
         for client in clients[:2]:
             await client.until(lambda c: c.got)
         assert [client.closed for client in clients] == [None, None, *[Disconnect.CONNECTION_LIMIT] * 3]
+
+
+async def test_who_comes_back_at_once_finds_their_own_place_free(redis_server: RedisSite, keys: Keys) -> None:
+    async with asyncio.timeout(30), running_node(redis_server.url, keys, connections_per_user=1) as node:
+        before = [Client(node) for _ in range(200)]
+        for number, client in enumerate(before):
+            await client.connect(f"user{number}")
+        after = []
+        for client in before:
+            client.vanish()
+        for number in range(200):
+            after.append(Client(node))
+            after[-1].say({"id": 1, "connect": {"token": token(f"user{number}")}})
+        for client in after:
+            await client.until(lambda c: c.got or c.closed)
+        assert [client.closed for client in after] == [None] * 200
+        assert (node.stats.connections, node.stats.authenticated) == (200, 200)
 
 
 async def test_limits_per_user_and_per_address(redis_server: RedisSite, keys: Keys) -> None:

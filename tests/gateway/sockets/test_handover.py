@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from websockets.frames import Opcode
 
-from gateway import handover
+from gateway import door
 from gateway.handover import GatewayProtocol, HandOver, protocol_of
 from gateway.settings import GatewaySettings
 from gateway.sweep import Sweep
@@ -133,6 +133,79 @@ async def test_nothing_of_http_stays_behind_a_websocket() -> None:
         assert len(clients) == 3
 
 
+class Held:
+    """A pace that does nothing until it is told to."""
+
+    free = False
+
+    def __init__(self) -> None:
+        self.steps: list[Callable[[], None]] = []
+        self.entered = asyncio.Event()
+
+    def enter(self, step: Callable[..., None], *arguments: Any) -> None:
+        self.steps.append(lambda: step(*arguments))
+        self.entered.set()
+
+    async def has(self, count: int) -> None:
+        async with asyncio.timeout(30):
+            while len(self.steps) < count:
+                self.entered.clear()
+                await self.entered.wait()
+
+    def go_on(self) -> None:
+        steps, self.steps = self.steps, []
+        for step in steps:
+            step()
+
+
+async def test_a_herd_waits_in_line_and_all_it_said_is_heard() -> None:
+    async with serving(Echo()) as served:
+        door, sockets, requests = served.protocol.door, Held(), Held()
+        door.upgrades, door.requests = sockets, requests  # type: ignore[assignment]
+        herd = [await served.client() for _ in range(20)]
+        for number, client in enumerate(herd):
+            await client.send(UPGRADE + masked(b"first %d" % number))
+        await sockets.has(20)
+        for number, client in enumerate(herd):
+            await client.send(masked(b"second %d" % number))
+        asking = await served.client()
+        await asking.send(POST)
+        await requests.has(1)
+        await asking.send(b"12345")
+        assert door.waiting.things == 21
+        requests.go_on()
+        assert await body(asking, await asking.head()) == b"5"
+        assert await body(asking, await asking.ask(GET)) == b"0"
+        herd[0].writer.transport.abort()
+        sockets.go_on()
+        for number, client in enumerate(herd[1:], 1):
+            assert status(await client.head()) == 101
+            assert await client.frame() == (Opcode.TEXT, b"first %d" % number)
+            assert await client.frame() == (Opcode.TEXT, b"second %d" % number)
+        assert door.waiting.things == 0
+
+
+async def test_who_waits_too_long_in_line_is_told_to_come_again() -> None:
+    async with serving(Echo(GatewaySettings(header_timeout=0.2))) as served:
+        sockets = served.protocol.door.upgrades = Held()  # type: ignore[assignment]
+        assert await refused(await served.client(), UPGRADE) == 503
+        sockets.go_on()
+        assert served.protocol.door.waiting.things == 0
+
+
+async def test_the_line_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "MOST_WAITING", 2 * len(UPGRADE))
+    async with serving(Echo()) as served:
+        sockets = served.protocol.door.upgrades = Held()  # type: ignore[assignment]
+        waiting = [await served.client() for _ in range(2)]
+        for client in waiting:
+            await client.send(UPGRADE)
+        await sockets.has(2)
+        assert await refused(await served.client(), UPGRADE) == 503
+        sockets.go_on()
+        assert [status(await client.head()) for client in waiting] == [101, 101]
+
+
 # Plain HTTP --------------------------------------------------------------------------------------------------------
 
 
@@ -237,7 +310,7 @@ async def test_nor_is_the_next_head_on_a_kept_connection() -> None:
 
 
 async def test_nor_is_half_a_body(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handover, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(door, "BODY_SECONDS", 0.1)
     async with serving(Echo()) as served:
         assert await refused(await served.client(), POST + b"1") == 408
 
