@@ -46,6 +46,7 @@ class Line(asyncio.Protocol):
         self._queued: list[bytes] = []
         self._sent_at: deque[tuple[float, int]] = deque()
         self._asked = self._answered = 0
+        self._looking: asyncio.TimerHandle | None = None
         self.waiting: deque[OnReply] = deque()
         self.choked = False
         """Too much waits for the socket."""
@@ -85,16 +86,19 @@ class Line(asyncio.Protocol):
 
     async def keep(self, timeout: float) -> None:
         """Return when the connection is lost; a reply overdue by more than `timeout` seconds loses it."""
+        self._look(timeout)
         try:
-            while self.lost is None:
-                try:
-                    async with asyncio.timeout(timeout / LOOKS):
-                        await self.ended.wait()
-                except TimeoutError:
-                    if self.oldest_wait() > timeout:
-                        self.drop("no reply in time")
+            await self.ended.wait()
         finally:
+            if self._looking is not None:
+                self._looking.cancel()
             self.drop("closed")
+
+    def _look(self, timeout: float) -> None:
+        """Look for what is overdue, over and over; no task wakes for that, for some have hundreds of connections."""
+        self._looking = self._loop.call_later(timeout / LOOKS, self._look, timeout)
+        if self.oldest_wait() > timeout:
+            self.drop("no reply in time")
 
     def oldest_wait(self) -> float:
         """How long the oldest command without a reply has waited, in seconds."""

@@ -42,7 +42,7 @@ class Link:
         """Of the server, while there is a connection."""
         self.tried = asyncio.Event()
         """Whether it can be reached is known."""
-        self._arrived: set[int] = set()
+        self._arrived: frozenset[int] = frozenset()
         """The slots for which all was done that comes before traffic."""
         self._parked: deque[Sent] = deque()
         self._asked = -LINGER
@@ -67,17 +67,19 @@ class Link:
         sent.link = self
         if sent.asking:
             self._asked = self._road.clock.monotonic()
-        if self._line is None and self.away:
+        line = self._line
+        if line is not None and (sent.slot in self._arrived or self._open_for(sent)):
+            self._put(line, sent)
+        elif line is None and self.away:
             sent.fail(BusDown(f"no connection to Redis at {self.place.host}:{self.place.port}"))
-        elif self._line is not None and self._open_for(sent):
-            self._put(self._line, sent)
         elif len(self._parked) < MAX_IN_FLIGHT:
             self._parked.append(sent)
         else:
             sent.fail(Overloaded("too many commands in flight"))
 
     def _open_for(self, sent: Sent) -> bool:
-        return self._road.arrival is None or sent.asking or sent.slot is None or sent.slot in self._arrived
+        """Whether it may be sent, though nothing is known to have been done for its slot."""
+        return self._road.arrival is None or sent.asking or sent.slot is None
 
     def _put(self, line: Line, sent: Sent) -> None:
         if line.choked or len(line.waiting) >= MAX_IN_FLIGHT:
@@ -91,7 +93,7 @@ class Link:
         """Send what waited. A slot that still cannot be reached is being moved."""
         parked, self._parked = self._parked, deque()
         for sent in parked:
-            if self._line is not None and self._open_for(sent):
+            if self._line is not None and (sent.slot in self._arrived or self._open_for(sent)):
                 self._put(self._line, sent)
             elif not sent.bound and sent.slot is not None and self._road.map.owners[sent.slot] != self.place:
                 self._road.send(sent)
@@ -141,7 +143,7 @@ class Link:
         return f"{self._road.dialer.name} to {self.place.host}:{self.place.port}"
 
     async def _connect(self) -> Line:
-        self._arrived = set()
+        self._arrived = frozenset()
         line = await self._road.dialer.dial(self.place)
         if self._road.arrival is None:
             return line
@@ -208,13 +210,18 @@ class Link:
 
     async def _settle(self, line: Line) -> bool:
         """Do for the slots that are new here what comes before traffic; whether that was possible for all."""
+        if self._road.map.slots_of(self.place) is self._arrived:
+            return True
         if self._road.map.slots_of(self.place) - self._arrived and not await self._map_is_whole():
             return False
         owned = self._road.map.slots_of(self.place)
         self._arrived &= owned
         if fresh := owned - self._arrived:
             await self._introduce(line, fresh)
-        return owned <= self._arrived
+        if not owned <= self._arrived:
+            return False
+        self._arrived = owned  # the same slots, and most looks find out by this alone that there is nothing to do
+        return True
 
     async def _map_is_whole(self) -> bool:
         """Whether it is known, or soon is, who the masters are: else one that was replaced would count as a peer."""

@@ -174,7 +174,8 @@ class ClusterWatch(Watch):
                 continue
             self._failures[place] = 0
             if found is not None and self._newest(found):
-                self.map = found
+                if found != self.map:  # else what was found out about the map stays
+                    self.map = found
                 self.whole.set()
                 break
 

@@ -54,6 +54,21 @@ def test_the_slot_is_the_checksum_of_the_tag_or_else_of_the_key(key: bytes) -> N
     assert slot_of(b"x:{" + (tag or b"t") + b"}:" + key) == slot_of(tag or b"t")
 
 
+@given(st.lists(st.text("{}a:ä", max_size=12), max_size=4), st.booleans())
+def test_what_is_remembered_of_how_keys_begin_holds_for_all_that_begin_like_this(keys: list[str], known: bool) -> None:
+    if known:  # else each is found as it comes
+        keys += keys
+    for key in keys:
+        raw = key.encode()
+        tag = tag_of(raw)
+        slot = crc16(raw if tag is None else tag) % SLOTS
+        assert prepared(("GET", key)) == (slot, ("GET", key))
+        assert prepared(("GET", raw)) == (slot, ("GET", raw))
+        extra = () if tag is None else (raw[: raw.index(b"{")] + b"{" + tag + b"}:never",)
+        assert prepared(("EVALSHA", "sha", 1, key, "a")) == (slot, ("EVALSHA", "sha", 1 + len(extra), key, *extra, "a"))
+        assert prepared(("eval", "text", 1, raw)) == (slot, ("eval", "text", 1 + len(extra), raw, *extra))
+
+
 def test_the_check_value_of_the_specification() -> None:
     assert slot_of(b"123456789") == 0x31C3
 
@@ -144,7 +159,18 @@ def test_a_map_is_read_from_cluster_slots() -> None:
 
 
 def test_an_empty_map_covers_nothing() -> None:
-    assert (SlotMap().uncovered, SlotMap().masters) == (SLOTS, ())
+    assert (SlotMap().uncovered, SlotMap().masters, SlotMap().slots_of(A)) == (SLOTS, (), frozenset())
+
+
+def test_what_every_pipe_asks_of_a_map_at_each_look_is_found_once() -> None:
+    reply = [[0, 9, [b"a", 1]], [10, 19, [b"b", 2]], [30, 39, [b"a", 1]]]
+    found, again = read_slots(reply, C, 7), read_slots(reply, C, 7)
+    assert found == again
+    assert all(mine is other for mine, other in zip(found.owners, again.owners, strict=True))
+    assert found.slots_of(A) == {*range(10), *range(30, 40)}
+    assert found.slots_of(A) is found.slots_of(Place("a", 1))
+    assert (found.slots_of(B), found.slots_of(C)) == (set(range(10, 20)), frozenset())
+    assert again.moved(15, Place("a", 1)).slots_of(A) == {*range(10), 15, *range(30, 40)}
 
 
 def test_the_masters_of_a_map_are_found_once_and_do_not_tell_maps_apart() -> None:
