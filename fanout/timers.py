@@ -7,21 +7,23 @@ workers with different clocks agree, and a worker that comes late finds what is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
+from bus.clock import Clock
 from bus.consumer import blame
 from bus.errors import BusError
 from bus.keys import Keys
 from bus.lease import Lease
 from bus.outcome import Done, Outcome
-from bus.pipe import Call, Pipe
+from bus.pipe import Call, Pipe, Reply
 from fanout.ladder.steps import Steps
 from fanout.look import Later
 
 LONGEST_WAIT: Final = 5.0
-"""Redis's clock may be set while we wait, and a call to wake us may be lost with its caller."""
+"""Seconds between two rounds: Redis's clock may be set while we wait, and a call to wake us be lost with its caller."""
 OUTAGE: Final = 0.5
 SECOND_LOOK: Final = 0.01
 """How soon we look again, in seconds, where everything due had changed before it was worked."""
@@ -55,17 +57,33 @@ class Timers:
         """Work what is due, for ever. Raises `Fenced` when the lease is over."""
         while True:
             self._changed.clear()
-            if wait := await self._work():
+            if (wait := await self._work()) != 0.0:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._changed.wait()
 
-    async def _work(self) -> float:
-        """Work some of what is due, and say how many seconds there are until the next."""
+    async def _work(self) -> float | None:
+        """Work some of what is due, and say how many seconds there are until the next, None when there is none."""
         try:
             due = await self._steps.look(self._lease)
             if not due.items:
-                return LONGEST_WAIT if due.wait is None else min(LONGEST_WAIT, due.wait)
+                return due.wait
             return 0.0 if await self._steps.take(self._lease, due) else SECOND_LOOK
         except BusError:
             return OUTAGE
+
+
+async def rounds(pipe: Pipe, keys: Keys, held: Callable[[], Mapping[int, Timers]], clock: Clock) -> None:
+    """Wake all those `held` by partition that have something due, for ever. `clock`: Redis's.
+
+    What is asked of all together costs a tenth of what it costs each of them to look by itself, and most have nothing.
+    """
+
+    def told(timers: Timers, reply: Reply) -> None:
+        if isinstance(reply, list) and reply and float(reply[1]) <= clock.wall() * 1000:
+            timers.wake()
+
+    while True:
+        await asyncio.sleep(LONGEST_WAIT)
+        for partition, timers in held().items():
+            pipe.post(("ZRANGE", keys.timers(partition), 0, 0, "WITHSCORES"), partial(told, timers))

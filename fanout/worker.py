@@ -32,7 +32,7 @@ from fanout.settings import FanoutSettings
 from fanout.shaping import Shaper
 from fanout.stats import Stats
 from fanout.tenancy import BEATS, DOUBTFUL, Tenancy
-from fanout.timers import Timers
+from fanout.timers import Timers, rounds
 
 HANGING: Final = 0.25
 """Seconds after which a batch that is not done counts no more among those `AT_ONCE`."""
@@ -130,7 +130,8 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what was taken, give the leases back, and be gone."""
         async with asyncio.TaskGroup() as group:
-            looking = [group.create_task(look) for look in (self._look_for_nodes(), self._look_for_failovers())]
+            due = rounds(self._pipe, self._keys, self._worked, self._clock)
+            looking = [group.create_task(look) for look in (self._look_for_nodes(), self._look_for_failovers(), due)]
             known = group.create_task(self._known.wait())
             stopping = group.create_task(stop.wait())
             # Without this list everybody would be offline.
@@ -138,6 +139,9 @@ class Worker:
             await self._tenancy.run(stop)
             for task in (*looking, known):
                 task.cancel()
+
+    def _worked(self) -> dict[int, Timers]:
+        return {partition: self._timers[partition] for partition in self._tenancy.partitions}
 
     async def _look_for_nodes(self) -> None:
         """Keep the list of living gateway nodes."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from bus.clock import SystemClock
 from bus.event import Step
 from bus.keys import Keys
 from bus.lease import Fenced
@@ -47,10 +48,7 @@ async def test_it_sleeps_until_the_first_is_due(redis_server: RedisSite, keys: K
         assert 0.8 < asyncio.get_running_loop().time() - began < 6
 
 
-async def test_it_wakes_for_what_is_due_earlier(
-    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(timers, "LONGEST_WAIT", 1_000.0)
+async def test_it_wakes_for_what_is_due_earlier(redis_server: RedisSite, keys: Keys) -> None:
     async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
         await ladder.reachable()
         await ladder.ask("ZADD", keys.timers(ladder.p), SOON, step("later", "alice", 1))
@@ -60,6 +58,38 @@ async def test_it_wakes_for_what_is_due_earlier(
                 await ladder.publish(str(number), ladder=(MAIL,))
                 worked.wake()
                 await until_mails(ladder, number + 1)
+
+
+async def test_a_round_wakes_those_whose_call_was_lost_and_nobody_else(
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "LONGEST_WAIT", 0.02)
+    async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
+        await ladder.reachable()
+        others = [(p, Noted(ladder)) for p in range(keys.partitions) if p != ladder.p][:3]
+        await ladder.ask("ZADD", keys.timers(others[0][0]), SOON * 1000, "later")
+        await ladder.ask("SET", keys.timers(others[1][0]), "no timers")
+        async with running(ladder) as worked:
+            await asyncio.sleep(0.01)  # so that it sleeps
+            await ladder.publish("lost", ladder=(MAIL,))
+            held = {ladder.p: worked, **dict(others)}
+            async with asyncio.TaskGroup() as group:
+                going = group.create_task(timers.rounds(ladder.pipe, keys, lambda: held, SystemClock()))
+                await until_mails(ladder, 1)
+                await asyncio.sleep(0.05)  # some rounds more
+                going.cancel()
+        assert [made.woken for _, made in others] == [0, 0, 0]
+
+
+class Noted(Timers):
+    """Counts how often it is woken."""
+
+    def __init__(self, ladder: Ladder) -> None:
+        super().__init__(ladder.pipe, ladder.keys, ladder.lease, ladder.steps)
+        self.woken = 0
+
+    def wake(self) -> None:
+        self.woken += 1
 
 
 async def test_it_waits_for_a_redis_that_is_full(redis_server: RedisSite, keys: Keys) -> None:
