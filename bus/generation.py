@@ -60,6 +60,8 @@ class Generations:
         self._keys = keys
         self._slots = [slot_of(keys.generation(p).encode()) for p in range(keys.partitions)]
         self._known: dict[int, Generation] = {}
+        self._told: dict[int, Reply] = {}
+        """What the looks were told, since something was found out otherwise."""
         self._watchers: list[OnChange] = []
         self.version = 0
         """Another number whenever something else is known."""
@@ -86,6 +88,7 @@ class Generations:
             if isinstance(reply, BusError):
                 raise reply
             found[partition] = Generation(*(part.decode() for part in reply))
+        self._told.clear()
         self._learn(found)
 
     def _command(self, partition: int, server: Server) -> tuple[str | int, ...]:
@@ -98,7 +101,10 @@ class Generations:
         names = ("name", "server", "before", "was")
         keys = [self._keys.generation(p) for p in range(self._keys.partitions)]
         replies = await pipe.asks(("HMGET", key, *names) for key in keys)
-        self._learn({p: self._read(p, reply) for p, reply in enumerate(replies) if not isinstance(reply, BusError)})
+        # Hardly ever news, though it is asked for all partitions every other second.
+        news = {p: reply for p, reply in enumerate(replies) if reply != self._told.get(p) and not _failed(reply)}
+        self._learn({p: self._read(p, reply) for p, reply in news.items()})
+        self._told.update(news)
 
     def _read(self, partition: int, reply: Reply) -> Generation:
         name, *rest = (part.decode() if part else "" for part in reply)
@@ -115,3 +121,7 @@ class Generations:
         if changed:
             for on_change in tuple(self._watchers):
                 on_change(changed)
+
+
+def _failed(reply: Reply) -> bool:
+    return isinstance(reply, BusError)
