@@ -1,15 +1,9 @@
-"""One Redis server process of a test's own: started, killed, frozen and started again on the same port and data.
-
-Ports lie below those that the system gives to outgoing connections, so a server that is down for a while finds its port
-free when it comes back; and a cluster's second port (10,000 above) is free as well.
-"""
+"""One Redis server process of a test's own: started, killed, frozen and started again on the same port and data."""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -22,29 +16,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-PORTS = range(10_000, 21_000)
 START_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ports that nobody listens on, nor on those 10,000 above them."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.choice(PORTS)
-        if port not in found and _is_free(port) and _is_free(port + 10_000):
-            found.append(port)
-    return found
 
 
 class Guard:

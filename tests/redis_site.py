@@ -15,7 +15,8 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from tests import redis_clients
-from tests.redis_node import Guard, Node, free_ports, start_all
+from tests.ports import node_ports
+from tests.redis_node import Guard, Node, start_all
 from tests.redis_programs import with_tls
 from tocsin.acl import NOBODY
 from tocsin.embedded import OPTIONS, find_server
@@ -76,7 +77,7 @@ class RedisSite(ABC):
                 config=[],
                 options=self._client_options(),
             )
-            for part, port in zip(self.layout, free_ports(len(self.layout)), strict=True)
+            for part, port in zip(self.layout, node_ports(len(self.layout)), strict=True)
         ]
         for node in self.nodes:
             node.config += self._config(node)

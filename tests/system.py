@@ -18,10 +18,10 @@ from typing import Any
 
 from bus.clock import SystemClock
 from gateway.mint import mint
+from tests.ports import free_port
 from tests.servers import CHOSEN, Account, Plan, RedisSite, start
 from tests.tocsin_system import clean_environ, command
 from tocsin import acl
-from tocsin.embedded import free_port
 from tocsin.toml import to_toml
 
 SECRET = "a test secret of at least thirty-two bytes"

@@ -7,6 +7,7 @@ wheel carries. The append-only file is on, so a restart loses nothing.
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final
@@ -25,6 +27,8 @@ START_TIMEOUT: Final = 20.0
 STOP_TIMEOUT: Final = 10.0
 TRIES: Final = 3
 """A port that was free a moment ago can be taken by the time the server binds it."""
+PORTS: Final = range(25_000, 32_000)
+"""Of which `free_port` gives one."""
 OPTIONS: Final[Mapping[str, str]] = {
     "appendonly": "yes",
     "appendfsync": "everysec",
@@ -82,10 +86,13 @@ def version_of(program: str) -> tuple[int, ...]:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on loopback that was free a moment ago; the system gives none of these to whoever connects, who could
+    have it by the time that a server is up."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 # The folder ------------------------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from fanout.deliver.settings import CHANNELS, KINDS, DeliverSettings, load
 from fanout.deliver.stats import ChannelStats, DeliverStats
 from tests.conftest import open_pipe
 from tests.fanout.office import Scripted, Town, town, until
+from tests.ports import free_port
 from tests.servers import RedisSite
-from tocsin.embedded import free_port
 
 QUICK = {"lease_ttl": 1.0, "worker_ttl": 1.0}
 

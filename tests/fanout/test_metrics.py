@@ -9,8 +9,8 @@ from bus.keys import Keys
 from fanout.metrics import COUNTED, read_backlog
 from tests.conftest import open_pipe
 from tests.fanout.stand import Node, running_worker, send, settings_for
+from tests.ports import free_port
 from tests.servers import RedisSite
-from tocsin.embedded import free_port
 
 
 async def ask(port: int, request: str) -> str:

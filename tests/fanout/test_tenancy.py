@@ -21,8 +21,9 @@ from bus.registry import Registry, owned_by
 from fanout.tenancy import Tenancy
 from tests.conftest import open_pipe
 from tests.faults.chaos import chaos
+from tests.ports import free_port
 from tests.servers import RedisSite
-from tocsin.embedded import EmbeddedRedis, free_port
+from tocsin.embedded import EmbeddedRedis
 
 TTL: Final = 0.8
 LASTING: Final = 3

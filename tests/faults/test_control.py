@@ -20,9 +20,9 @@ from bus.clock import SystemClock
 from gateway.mint import mint
 from tests.faults.chaos import Link, chaos
 from tests.faults.crowd import eventually
+from tests.ports import free_port
 from tests.system import KEY, OPS_KEY, SECRET, Gateway, System, system
 from tocsin.cli import main
-from tocsin.embedded import free_port
 from tocsin.trouble import FAILED, USAGE
 
 SOON = 1.0

@@ -19,8 +19,9 @@ from bus.keys import Keys
 from bus.people.profile import Contacts, Webhook
 from tests.fanout.office import HOOK, INDEX, SEAL, Town, town, until
 from tests.faults.nursery import Nursery, nursery
+from tests.ports import free_port
 from tests.providers.scripted import listening
-from tocsin.embedded import EmbeddedRedis, free_port
+from tocsin.embedded import EmbeddedRedis
 from tocsin.toml import to_toml
 
 KILLS = 100

@@ -25,12 +25,12 @@ from tests.fanout.office import until
 from tests.faults.chaos import chaos
 from tests.faults.crowd import eventually
 from tests.faults.world import World, world
+from tests.ports import free_port
 from tests.providers.push_service import PushService, push_service
 from tests.providers.scripted import Scripted, listening
 from tests.providers.smtp_server import At, SmtpServer, smtp_server
 from tests.servers import KINDS
 from tests.system import KEY, token
-from tocsin.embedded import free_port
 
 HEADERS: Final = {"x-api-key": KEY, "content-type": "application/json"}
 CHANNELS: Final = ("push", "email", "webhook")

@@ -13,10 +13,11 @@ from redis import Redis
 
 from bus.keys import Keys
 from tests.faults.crowd import INBOX, Person, eventually, gathered
+from tests.ports import free_port
 from tests.system import SECRET, Gateway, Role, System
 from tests.tocsin.test_dev_system import old_redis
 from tests.tocsin_system import clean_environ, command
-from tocsin.embedded import EmbeddedRedis, free_port
+from tocsin.embedded import EmbeddedRedis
 from tocsin.trouble import CONFIG
 
 ROLES = ("gateway", "fanout")

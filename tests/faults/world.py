@@ -24,11 +24,11 @@ from typing import Any
 from bus.keys import Keys
 from tests import servers
 from tests.faults.chaos import Chaos, Link, chaos
+from tests.ports import free_port
 from tests.redis_node import Node
 from tests.servers import Plan, RedisSite
 from tests.system import KEY, OPEN, SECRET, Gateway, Role, accounts_for
 from tests.tocsin_system import clean_environ
-from tocsin.embedded import free_port
 from tocsin.toml import to_toml
 
 PARTITIONS = 8

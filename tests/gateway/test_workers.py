@@ -17,10 +17,11 @@ from random import Random
 import pytest
 
 from tests.faults.crowd import Person, eventually, gathered
+from tests.ports import free_port, free_ports
 from tests.redis_clients import client as redis_client
 from tests.system import SECRET, Gateway, System, system
 from tests.tocsin_system import clean_environ, command, tocsin
-from tocsin.embedded import EmbeddedRedis, free_port
+from tocsin.embedded import EmbeddedRedis
 
 WORKERS = 3
 PEOPLE = 60
@@ -48,22 +49,9 @@ class Many(Gateway):
         return [door.metric("tocsin_gateway_connections") for door in self.doors]
 
 
-def free_ports(count: int) -> int:
-    """The first of so many ports in a row that are free."""
-    while True:
-        first = free_port()
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            continue
-        return first
-
-
 @contextmanager
 def many(made: System, folder: Path) -> Iterator[Many]:
-    port, first = free_port(), free_ports(WORKERS)
+    port, first = free_port(), free_ports(WORKERS)[0]
     environ = made.environ("gateway") | {"TOCSIN_PORT": str(port), "TOCSIN_METRICS_PORT": str(first)}
     doors = [Gateway("gateway", environ, folder / "many.log", port=first + n) for n in range(WORKERS)]
     gateway = Many("gateway", environ, folder / "many.log", port=port, doors=doors)

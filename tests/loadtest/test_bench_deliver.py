@@ -17,7 +17,7 @@ import pytest
 from loadtest.bench.deliver import PEOPLE, SMALL, Size
 from loadtest.bench.measures import MEASURES
 from loadtest.bench.report import figures
-from tocsin.embedded import free_port
+from tests.ports import free_port
 
 
 def until_it_listens(port: int) -> None:

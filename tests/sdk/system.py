@@ -17,8 +17,9 @@ import httpx
 
 from bus.clock import SystemClock
 from gateway.mint import mint
+from tests.ports import free_port
 from tests.servers import RedisSite
-from tocsin.embedded import EmbeddedRedis, free_port
+from tocsin.embedded import EmbeddedRedis
 
 SECRET = "a test secret of at least thirty-two bytes"
 KEY = "test-key"

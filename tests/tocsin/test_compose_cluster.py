@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tests.ports import free_port
 from tests.tocsin_system import tocsin
-from tocsin.embedded import EmbeddedRedis, free_port
+from tocsin.embedded import EmbeddedRedis
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 BASE = (DEPLOY / "compose.yaml").read_text()

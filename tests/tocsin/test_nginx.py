@@ -23,7 +23,8 @@ from bus.namespaces import Namespaces
 from bus.people.categories import Categories
 from bus.settings import read
 from fanout.deliver.settings import DeliverSettings
-from tocsin.embedded import EmbeddedRedis, free_port
+from tests.ports import free_port
+from tocsin.embedded import EmbeddedRedis
 from tocsin.settings import load, load_gateway
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -26,11 +26,11 @@ from bus.keys import Keys
 from tests.fanout.office import HOOK, INDEX, SEAL
 from tests.faults.crowd import INBOX, Person, coming, eventually
 from tests.faults.producers import Adder
+from tests.ports import free_port
 from tests.providers.scripted import listening
 from tests.servers import Plan, start
 from tests.system import KEY, OPEN, SECRET, Gateway, Role
 from tests.upgrade.releases import Release, previous
-from tocsin.embedded import free_port
 from tocsin.toml import to_toml
 
 PARTITIONS = 8

@@ -29,9 +29,9 @@ from tests.fanout.channels.contract import (
     event,
     wait_date,
 )
+from tests.ports import free_port
 from tests.providers.apns_service import KEY_FILE, KEY_ID, TEAM_ID, TOPIC, ApnsService, Reply, apns_service
 from tests.providers.tls import certificate, server_context
-from tocsin.embedded import free_port
 
 TOKEN = "ab" * 32
 

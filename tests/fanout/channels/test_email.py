@@ -20,9 +20,9 @@ from fanout.channels.email import Email
 from fanout.channels.smtp_codes import THROTTLE
 from fanout.channels.smtp_pool import Line, Pool
 from tests.fanout.channels.contract import BODY, NOW, TITLE, FixedClock, SenderContract, Situation, Stand, event
+from tests.ports import free_port
 from tests.providers.smtp_server import At, Does, SmtpServer, smtp_server
 from tests.providers.tls import certificate, server_context
-from tocsin.embedded import free_port
 
 ADDRESS = "alice.private@example.org"
 PASSWORD = "a password that nobody may see"

@@ -27,9 +27,9 @@ from tests.fanout.channels.contract import (
     event,
     wait_date,
 )
+from tests.ports import free_port
 from tests.providers.fcm_service import FcmService, error, fcm_service
 from tests.providers.scripted import Scripted
-from tocsin.embedded import free_port
 
 
 def delivery(token: str, **changes: Any) -> Delivery:

@@ -14,8 +14,8 @@ import pytest
 from fanout.channels import http1_client
 from fanout.channels.http import MAX_ANSWER, Answer, Broken, Forbidden, Result, Unreached
 from fanout.channels.http1_client import Http1Client
+from tests.ports import free_port
 from tests.providers.tls import certificate, server_context
-from tocsin.embedded import free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Serve = Callable[["Server", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

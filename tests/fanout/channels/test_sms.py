@@ -29,9 +29,9 @@ from tests.fanout.channels.contract import (
     event,
     wait_date,
 )
+from tests.ports import free_port
 from tests.providers.scripted import Script, Scripted, listening
 from tests.providers.twilio_service import SID, TwilioService, error, twilio_service
-from tocsin.embedded import free_port
 
 NUMBER = "+41791234567"
 SENDER = "+15005550006"

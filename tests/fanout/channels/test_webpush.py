@@ -30,9 +30,9 @@ from tests.fanout.channels.contract import (
     event,
     wait_date,
 )
+from tests.ports import free_port
 from tests.providers.push_service import Browser, PushService, push_service
 from tests.providers.scripted import Scripted
-from tocsin.embedded import free_port
 
 PRIVATE, PUBLIC = generate()
 TABLE: Mapping[str, Any] = {
