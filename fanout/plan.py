@@ -6,7 +6,7 @@ share a topic, the later call therefore names the earlier event, and the script 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -69,8 +69,8 @@ class Given:
     epoch: str
     """For topics that have none."""
     dedupe_ttl: int
-    nodes: tuple[str, ...]
-    """The gateway nodes that live."""
+    nodes: str
+    """The gateway nodes that live, as `listed` makes it."""
     now: float
     generations: Mapping[int, str] = field(default_factory=dict)
     """By partition, the one that a call is meant for; without one it is for whichever there is."""
@@ -175,6 +175,11 @@ def kind_of(event: Event) -> str:
     return "message" if event.type.startswith(RESERVED) else "notification"
 
 
+def listed(nodes: Iterable[str]) -> str:
+    """Nodes as publish.lua looks for them."""
+    return "\n".join(("", *nodes, ""))
+
+
 def publish_call(planned: Planned, publish: Publish, keys: Keys, given: Given) -> Call:
     """The arguments of publish.lua."""
     event, group, first = planned.event, publish.group, planned.first
@@ -188,7 +193,7 @@ def publish_call(planned: Planned, publish: Publish, keys: Keys, given: Given) -
     args += [max(given.dedupe_ttl, left), retention.size, given.epoch, kind_of(event), planned.wanted]
     args += [event.category or "", planned.content, planned.ladder, round(planned.expires_at * 1000)]
     args += ["", 0] if first is None else [first.index, first.wait * 1000]
-    args += [round(BACK_SOON * 1000), given.generations.get(p, ""), len(given.nodes), *given.nodes]
+    args += [round(BACK_SOON * 1000), given.generations.get(p, ""), given.nodes]
     args += [len(group.topics), *group.topics]
     for number, ref in enumerate(publish.earlier, 1):
         if ref is not None:

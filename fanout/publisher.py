@@ -8,7 +8,7 @@ what comes twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
@@ -32,6 +32,7 @@ from fanout.plan import (
     Publish,
     deliveries,
     kind_of,
+    listed,
     placement,
     plan,
     plan_for,
@@ -93,8 +94,11 @@ class Publisher:
         self._clock, self._stats, self._ring = clock, stats, ring
         self._run, self._epochs = token_hex(4), count()
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self.nodes: tuple[str, ...] = ()
+        self._nodes = listed(())
+
+    def set_nodes(self, nodes: Iterable[str]) -> None:
         """The gateway nodes that live: who has a connection to none of these is offline."""
+        self._nodes = listed(nodes)
 
     async def publish(
         self, currents: Sequence[Current], generations: Mapping[int, str] = ANY, only: Container[int] | None = None
@@ -154,7 +158,7 @@ class Publisher:
 
     def _publish_call(self, task: _Task, publish: Publish) -> Call:
         epoch = f"{self._run}{next(self._epochs):x}"
-        given = Given(epoch, self._settings.dedupe_ttl, self.nodes, self._clock.wall(), task.generations)
+        given = Given(epoch, self._settings.dedupe_ttl, self._nodes, self._clock.wall(), task.generations)
         return publish_call(task.planned, publish, self._rules.keys, given)
 
     async def note_lapsed(self, partition: int, refs: Sequence[str]) -> None:

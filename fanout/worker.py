@@ -148,7 +148,7 @@ class Worker:
         while True:
             with suppress(BusError):
                 listed = await self._nodes.members()
-                self._publisher.nodes = tuple(sorted(self._crew.told(listed, self._clock.monotonic())))
+                self._publisher.set_nodes(sorted(self._crew.told(listed, self._clock.monotonic())))
                 self._known.set()
             await asyncio.sleep(self._pause)
 

@@ -11,8 +11,9 @@
 --       turned on, 10 category, 11 event without its audience ("" where nobody needs it), 12 ladder ("" none),
 --       13 when its time is over (Unix ms), 14 index of the first step that takes a timer ("" none), 15 its wait (ms),
 --       16 most silence of somebody who is only about to come back (ms), 17 generation of the partition that this is
---       meant for ("" any), 18 how many nodes live, then these; then how many topics there are, then their names; then
---       pairs: number of a topic, number of the earlier event (1, 2, …) whose `seen` must hold it already
+--       meant for ("" any), 18 the nodes that live, each on a line, with one before the first (one argument, or each
+--       event would cost more with every node), 19 how many topics there are, then their names; then pairs: number of a
+--       topic, number of the earlier event (1, 2, …) whose `seen` must hold it already
 -- Returns  {worker, {offset, epoch, followed, node, …} for each topic}. The worker is who has the partition, when a timer
 --          was set that is due before all others, else "". Offset 0: no place in history; for a notification that means
 --          that the person does not want it live. Followed is 1 where somebody follows the topic durably. {-1, error} for
@@ -27,21 +28,18 @@ local body, seen, timers, counts = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
 local publication, ref, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local size, new_epoch, kind, wanted = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
 local fleeting, index, wait = kind == 'fleeting', ARGV[14], tonumber(ARGV[15])
-local at = 19 + tonumber(ARGV[18])
-local topics = tonumber(ARGV[at])
+local topics = tonumber(ARGV[19])
 local generation = generation_of(timers)
 if ARGV[17] ~= '' and ARGV[17] ~= generation then return redis.error_reply('STALE another generation') end
 if redis.call('EXISTS', KEYS[3]) == 1 then return {} end
 
-local names = {unpack(ARGV, at + 1, at + topics)}
-for i = at + topics + 1, #ARGV, 2 do
+local names = {unpack(ARGV, 20, 19 + topics)}
+for i = 20 + topics, #ARGV, 2 do
   if redis.call('HEXISTS', KEYS[6 + topics + ARGV[i + 1]], names[tonumber(ARGV[i])]) == 0 then
     return redis.error_reply('BEHIND an earlier event of the batch is not published')
   end
 end
 
-local alive = {}
-for i = 19, at - 1 do alive[ARGV[i]] = true end
 -- Read before anything is written, so that a key of another type refuses the whole.
 local before = redis.call('HMGET', seen, unpack(names))
 local kept = redis.call('HMGET', body, 'pub', 'e', 'l', 'x')
@@ -124,7 +122,7 @@ end
 -- Whether somebody has no connection, nor had one a moment ago.
 local function away(routes, last)
   for i = 1, #routes, 2 do
-    if alive[routes[i]] then return false end
+    if string.find(ARGV[18], '\n' .. routes[i] .. '\n', 1, true) then return false end
     last = math.max(last, tonumber(routes[i + 1]) or 0)
   end
   return now - last > tonumber(ARGV[16])

@@ -106,7 +106,7 @@ class Bench:
         names += [keys.counts(p, event), *(keys.log(topic) for topic in topics)]
         args: list[Arg] = [f'"data":"{event}"', escape(event), ttl, ttl, 86_400, size, epoch, kind or "notification"]
         args += [wanted, category, *(("", "") if first is None else ("{}", "[]")), 12_345, *(first or ("", 0))]
-        args += [20_000, meant, len(nodes), *nodes, len(topics), *topics]
+        args += [20_000, meant, "\n".join(("", *nodes, "")), len(topics), *topics]
         if after is not None:
             names.append(keys.seen(p, after))
             args += [part for number in range(len(topics)) for part in (number + 1, 1)]

@@ -24,7 +24,7 @@ CATEGORIES = {"codes": {"required": True}, "ads": {"off": ["live"]}, "quiet": {"
 @pytest_asyncio.fixture
 async def ladder(any_server: RedisSite, keys: Keys) -> AsyncIterator[Ladder]:
     async with asyncio.timeout(20), ladder_on(any_server.url, keys, **CATEGORIES) as ladder:
-        ladder.publisher.nodes = ("n1",)
+        ladder.publisher.set_nodes(("n1", "two"))
         yield ladder
 
 
@@ -48,6 +48,8 @@ async def test_who_is_offline_waits_for_nothing(ladder: Ladder) -> None:
         ("n1", 500, None, True),  # a living node has the connection, however long ago it said so
         ("dead", 5, None, True),  # it died a moment ago: the person is about to come back
         ("dead", 25, None, False),
+        ("n", 25, None, False),  # part of a living node's name is no living node
+        ("two", 25, None, True),
         ("dead", 25, 10, True),  # left, and that is all
         (None, 0, 10, True),
         (None, 0, 25, False),

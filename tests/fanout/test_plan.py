@@ -29,6 +29,7 @@ from fanout.plan import (
     deliveries,
     is_fleeting,
     kind_of,
+    listed,
     placement,
     plan,
     plan_for,
@@ -40,7 +41,7 @@ KEYS = Keys("t", 4)
 CATEGORIES = Categories({"codes": {"required": True}, "ads": {"off": ["live"]}, "inbox": {"ladder": [{"via": "live"}]}})
 RULES = Rules(KEYS, Namespaces({}), Retention(1_000, 86_400), CATEGORIES)
 NOW = 1_000.0
-GIVEN = Given("ep", 99, ("n1", "n2"), NOW)
+GIVEN = Given("ep", 99, listed(("n1", "n2")), NOW)
 
 
 def event(name: str, *topics: str, users: Sequence[str] = (), **more: Any) -> Event:
@@ -127,7 +128,7 @@ def test_the_arguments_of_publish() -> None:
     assert list(args) == [
         *(planned.publication, escape(second.ref), 86_400, 86_400, MARGIN + 60, 1_000, "ep", "notification", "on"),
         *("orders", encode_content(second), encode_ladder(RULES.ladder), 1_060_000, 1, 30_000, 20_000, ""),
-        *(2, "n1", "n2", 1, "@alice", 1, 1),
+        *("\nn1\nn2\n", 1, "@alice", 1, 1),
     ]
 
 

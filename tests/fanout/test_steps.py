@@ -523,7 +523,7 @@ async def test_digests_count_for_what_they_hold(ladder: Ladder) -> None:
 async def test_the_wait_is_that_of_the_first_that_is_not_due(ladder: Ladder) -> None:
     assert (await ladder.look()).wait is None
     await ladder.online("alice")
-    ladder.publisher.nodes = ("n1",)
+    ladder.publisher.set_nodes(("n1",))
     await ladder.publish(ladder=LADDER)
     assert (await ladder.look()).wait == pytest.approx(30, abs=2)
     await ladder.time_passes()

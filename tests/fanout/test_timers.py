@@ -40,7 +40,7 @@ async def test_it_sleeps_until_the_first_is_due(redis_server: RedisSite, keys: K
     async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
         await ladder.reachable()
         await ladder.online("alice")
-        ladder.publisher.nodes = ("n1",)
+        ladder.publisher.set_nodes(("n1",))
         await ladder.publish(ladder=(Step("email", 1),))
         began = asyncio.get_running_loop().time()
         async with running(ladder):

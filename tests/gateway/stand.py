@@ -157,7 +157,7 @@ class Producer:
         names = [keys.body(partition, ref), keys.seen(partition, ref), keys.withdrawn(partition, ref)]
         names += [keys.lease(partition), keys.timers(partition), keys.counts(partition, ref), keys.log(topic)]
         args = [body, ref, 600, 600, 600, self._kept, f"epoch{self._count}", "notification", "on", "", "", "", 0]
-        args += ["", 0, 20_000, "", 0, 1, topic]
+        args += ["", 0, 20_000, "", "", 1, topic]
         _, [offset, epoch, _, *found] = await self._pipe.script("publish", names, args)
         return offset, epoch.decode(), [node.decode() for node in found]
 
