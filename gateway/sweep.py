@@ -10,6 +10,8 @@ T = TypeVar("T")
 
 GRAIN: Final = 0.1
 """Least seconds between two looks, so that a thousand due one after the other are ended in few turns."""
+MOST: Final = 100
+"""Ended in one turn of the loop: a millisecond or two."""
 
 
 class Sweep(Generic[T]):
@@ -40,14 +42,17 @@ class Sweep(Generic[T]):
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        now, late, wait = loop.time(), [], 0.0
+        now, wait = loop.time(), 0.0
+        late: list[T] = []
         for item, due in self._due.items():
             if due > now:
-                wait = due - now
+                wait = max(due - now, GRAIN)
+                break
+            if len(late) == MOST:
                 break
             late.append(item)
         for item in late:
             del self._due[item]
-        self._timer = loop.call_later(max(wait, GRAIN), self._look) if self._due else None
+        self._timer = loop.call_later(wait, self._look) if self._due else None
         for item in late:
             self._end(item)

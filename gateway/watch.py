@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from gateway.connection import Connection
+from gateway.pace import Pace
 from gateway.session import Session, State
 from gateway.settings import GatewaySettings
 from gateway.wheel import Wheel
@@ -46,6 +47,8 @@ class Watch:
         self._stalled: set[Connection] = set()
         self._expiring: list[tuple[float, int, Connection]] = []
         self._order = count()
+        self._ending = Pace(service.clock)
+        """Who is ended by what is due; many may have come at the same moment, or have tokens made at the same."""
         self._empty = asyncio.Event()
         """Set whenever the last connection goes."""
 
@@ -125,11 +128,11 @@ class Watch:
             if now - opened < self._settings.connect_timeout:
                 return
             del self._strangers[connection]
-            connection.close(Disconnect.STALE)
+            self._ending.enter(connection.close, Disconnect.STALE)
 
     def _close_slow(self, now: float) -> None:
         for connection in [c for c in self._stalled if c.overdue(now)]:
-            connection.close(Disconnect.SLOW)
+            self._ending.enter(connection.close, Disconnect.SLOW)
 
     def watch_expiry(self, connection: Connection) -> None:
         """Every connection passes by here once per ping interval, and when it shows a token: so only what ends before
@@ -140,9 +143,11 @@ class Watch:
 
     def _expire(self, wall: float) -> None:
         while self._expiring and self._expiring[0][0] <= wall:
-            connection = heappop(self._expiring)[2]
-            if connection.session.state is not State.CLOSED:
-                self._service.act(connection, connection.session.expire(wall))
+            self._ending.enter(self._end_expired, heappop(self._expiring)[2], wall)
+
+    def _end_expired(self, connection: Connection, wall: float) -> None:
+        if connection.session.state is not State.CLOSED:
+            self._service.act(connection, connection.session.expire(wall))
 
     # The end -----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.sweep import GRAIN, Sweep
+from gateway.sweep import GRAIN, MOST, Sweep
 
 
 async def test_who_stays_too_long_is_ended_in_order() -> None:
@@ -48,3 +48,17 @@ async def test_the_timer_stops_with_the_last_and_starts_again() -> None:
     assert sweep._timer is None
     assert not ended.is_set()
     assert loop.time() - start < GRAIN
+
+
+async def test_very_many_are_ended_a_part_at_a_time() -> None:
+    ended: list[int] = []
+    parts: list[int] = []
+    sweep: Sweep[int] = Sweep(0.0, ended.append)
+    for item in range(3 * MOST):
+        sweep.add(item)
+    async with asyncio.timeout(5):
+        while len(sweep):
+            await asyncio.sleep(0)
+            parts.append(len(ended))
+    assert ended == list(range(3 * MOST))
+    assert {MOST, 2 * MOST} <= set(parts)
