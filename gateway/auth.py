@@ -85,7 +85,15 @@ def verify(
         payload = orjson.loads(parsed.payload)
     except orjson.JSONDecodeError:
         return INVALID
-    return _claims(payload, rules, now, topic) if type(payload) is dict else INVALID
+    claims = _claims(payload, rules, topic) if type(payload) is dict else None
+    return INVALID if claims is None else in_time(claims, rules, now)
+
+
+def in_time(claims: Claims, rules: Rules, now: float) -> Claims | Denied:
+    """The claims of a token whose signature and form are in order, if they hold at Unix time `now`."""
+    if claims.begins > now + rules.leeway or claims.expires_at > now + rules.longest + rules.leeway:
+        return INVALID
+    return claims if now < claims.expires_at + rules.leeway else EXPIRED
 
 
 # The envelope ----------------------------------------------------------------------------------------------------
@@ -126,26 +134,21 @@ def _keys(header: Mapping[str, Any], ring: KeyRing) -> tuple[Key, ...] | Denied 
 # The claims ------------------------------------------------------------------------------------------------------
 
 
-def _claims(payload: Mapping[str, Any], rules: Rules, now: float, topic: str | None) -> Claims | Denied:
-    user, expires_at = payload.get("sub"), _time(payload.get("exp"))
-    if not isinstance(user, str) or name_fault(user) or expires_at is None:
-        return INVALID
-    topics = payload.get("topics", [])
-    if not _is_meant_for_us(payload, rules) or not _has_begun(payload, rules, now) or not _are_topics(topics):
-        return INVALID
-    info = payload.get("info")
+def _claims(payload: Mapping[str, Any], rules: Rules, topic: str | None) -> Claims | None:
+    user, expires_at, begins = payload.get("sub"), _time(payload.get("exp")), _begins(payload)
+    if not isinstance(user, str) or name_fault(user) or expires_at is None or begins is None:
+        return None
+    topics, info, stamp = payload.get("topics", []), payload.get("info"), _stamp(payload)
+    if not _is_meant_for_us(payload, rules) or not _are_topics(topics) or stamp is None:
+        return None
     if payload.get("channel") != topic or depth_of(info) > MAX_DEPTH:
-        return INVALID
-    stamp = _stamp(payload)
-    if stamp is None or expires_at > now + rules.longest + rules.leeway:
-        return INVALID
-    if now >= expires_at + rules.leeway:
-        return EXPIRED
-    return Claims(user, expires_at, tuple(topics), b"" if info is None else orjson.dumps(info), topic, stamp)
+        return None
+    said = b"" if info is None else orjson.dumps(info)
+    return Claims(user, expires_at, tuple(topics), said, topic, stamp, begins)
 
 
 def _stamp(payload: Mapping[str, Any]) -> Stamp | None:
-    """Its id and age; `iat` is a date here, for `_has_begun` said so."""
+    """Its id and age; `iat` is a date here, for `_begins` said so."""
     jti, issued_at = payload.get("jti", ""), payload.get("iat", 0)
     if not isinstance(jti, str) or len(jti) > MAX_ID:
         return None
@@ -159,13 +162,10 @@ def _is_meant_for_us(payload: Mapping[str, Any], rules: Rules) -> bool:
     return payload.get("iss") == rules.issuer and rules.audience in audiences
 
 
-def _has_begun(payload: Mapping[str, Any], rules: Rules, now: float) -> bool:
-    for name in ("nbf", "iat"):
-        if name in payload:
-            moment = _time(payload[name])
-            if moment is None or moment > now + rules.leeway:
-                return False
-    return True
+def _begins(payload: Mapping[str, Any]) -> float | None:
+    """The later of `nbf` and `iat`, 0.0 where it has neither; None where one is no date."""
+    moments = [_time(payload[name]) for name in ("nbf", "iat") if name in payload]
+    return None if None in moments else max([moment for moment in moments if moment is not None], default=0.0)
 
 
 def _are_topics(topics: object) -> bool:

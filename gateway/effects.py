@@ -6,7 +6,7 @@ An effect is something to do; some effects are questions, and each question gets
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bus.cursor import Cursor
@@ -40,6 +40,8 @@ class Claims:
     topic: str | None = None
     """The one topic of a subscription token; None in a connection token."""
     stamp: Stamp = UNSTAMPED
+    begins: float = field(default=0.0, compare=False)
+    """Unix time before which the token is not good, for whoever judges it again."""
 
 
 # Effects ---------------------------------------------------------------------------------------------------------

@@ -102,6 +102,7 @@ class PublishedKeys:
         self._fetch = fetch
         self._failures = 0
         self._fetched_at: float | None = None
+        self._document = b""
         self._fetching = True
         self._wanted = asyncio.Event()
         self._waiting: list[Callable[[], None]] = []
@@ -144,19 +145,30 @@ class PublishedKeys:
         """One fetch. A failure leaves the keys as they are."""
         self._fetching = True
         try:
-            keys = published_keys(await asyncio.to_thread(self._fetch, self._url, self._clock))
+            document = await asyncio.to_thread(self._fetch, self._url, self._clock)
         except FetchFailed:
-            keys = None
+            document = b""
         self._fetching = False
         self._wanted.clear()
-        if keys is None:
-            self._failures += 1
-        else:
+        if self._publishes(document):
             self._failures = 0
             self._fetched_at = self._clock.monotonic()
-            self.ring = KeyRing((*self._own, *keys), growing=True)
+        else:
+            self._failures += 1
         waiting, self._waiting = self._waiting, []
         for number, on_ready in enumerate(waiting, 1):
             on_ready()
             if number % SLICE == 0:
                 await asyncio.sleep(0)
+
+    def _publishes(self, document: bytes) -> bool:
+        """Take in what was fetched; False where it is no set of keys. The same as before leaves the ring as it is, and
+        with it what was verified by it."""
+        if self._document and document == self._document:
+            return True
+        keys = published_keys(document)
+        if keys is None:
+            return False
+        self._document = document
+        self.ring = KeyRing((*self._own, *keys), growing=True)
+        return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from secrets import token_bytes
 
 from bus.clock import Clock
 from bus.errors import BusError
@@ -12,12 +13,13 @@ from bus.keys import Keys
 from bus.pipe import Pipe, Reply
 from bus.settings import BadSetting
 from gateway import tickets
-from gateway.auth import EXPIRED, Rules, UnknownKey, verify
+from gateway.auth import EXPIRED, INVALID, Rules, UnknownKey, in_time, verify
 from gateway.effects import Claims, Denied, Failed, Verified
 from gateway.jwks import PublishedKeys
 from gateway.keyring import BadKey, Key, KeyRing, public_key, secret_key
 from gateway.revocation import REFUSALS, Revocations
 from gateway.settings import GatewaySettings
+from gateway.verified import VerifiedTokens
 from gateway.wire.codes import Error
 
 OnVerified = Callable[[Verified | Denied | Failed], None]
@@ -37,6 +39,7 @@ class Verifier:
         )
         own = _own_keys(settings)
         self._ring = KeyRing(own)
+        self._verified = VerifiedTokens(token_bytes(32))
         self.published: PublishedKeys | None = None
         """The issuer's keys, where it publishes them; whoever composes the node runs their `run`."""
         if settings.token_jwks_url:
@@ -60,9 +63,20 @@ class Verifier:
         return None
 
     def _check(self, token: str, topic: str | None) -> Verified | Denied | UnknownKey:
-        ring = self._ring if self.published is None else self.published.ring
-        found = verify(token, ring, self._rules, self._clock.wall(), topic)
+        found = self._look(token, topic, self._clock.wall())
         return self._unless_revoked(found) if isinstance(found, Claims) else found
+
+    def _look(self, token: str, topic: str | None, now: float) -> Claims | Denied | UnknownKey:
+        """What the token grants. One that was verified before is only judged again."""
+        ring = self._ring if self.published is None else self.published.ring
+        self._verified.under(ring)
+        known = self._verified.find(token, now)
+        if known is not None:
+            return in_time(known, self._rules, now) if known.topic == topic else INVALID
+        found = verify(token, ring, self._rules, now, topic)
+        if isinstance(found, Claims):
+            self._verified.keep(token, found)
+        return found
 
     def _unless_revoked(self, claims: Claims) -> Verified | Denied:
         verdict = self._revocations.judge(claims.user, claims.stamp)
