@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -66,7 +67,10 @@ def dev(folder: Path, *options: str, environ: Mapping[str, str] | None = None) -
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=clean_environ(environ)) as process:
         try:
             assert process.stdout is not None
+            patience = threading.Timer(LIMIT, process.kill)
+            patience.start()
             line = process.stdout.readline()
+            patience.cancel()
             assert line, "it ended before it was ready"
             told = json.loads(line)
             yield Dev(process, folder, told["page"], told["redis_url"])

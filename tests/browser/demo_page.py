@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -22,6 +23,9 @@ ARGUMENTS = (
 )
 PATIENCE = 15_000.0
 """Milliseconds; a machine may be busy with other things."""
+
+FAREWELL = 15.0
+"""Seconds that a browser may take to end."""
 
 expect.set_options(timeout=PATIENCE)
 
@@ -111,7 +115,10 @@ async def browser(**options: Any) -> AsyncIterator[BrowserContext]:
             context.set_default_timeout(PATIENCE)
             yield context
         finally:
-            await running.close()
+            # One that does not end by itself is ended with its driver.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL):
+                    await running.close()
 
 
 async def open_demo(context: BrowserContext, address: str, names: tuple[str, str], topic: str) -> Demo:

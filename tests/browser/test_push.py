@@ -44,6 +44,23 @@ SHOWN = """
     }
 """
 """What is on the screen, as soon as its titles are these."""
+WATCH = """() => {
+    self.worked = 0;
+    const wait = ExtendableEvent.prototype.waitUntil;
+    ExtendableEvent.prototype.waitUntil = function (work) {
+        if (this instanceof PushEvent) work.catch(() => undefined).then(() => { self.worked += 1; });
+        return wait.call(this, work);
+    };
+    const show = ServiceWorkerRegistration.prototype.showNotification;
+    ServiceWorkerRegistration.prototype.showNotification = function (title, options) {
+        return show.call(this, title, { ...options, requireInteraction: true });
+    };
+}"""
+"""Counts the pushes that are worked. Chromium takes from its screen what nobody looked at for 25 seconds, which a busy
+machine may need for a test."""
+WORKED = """async (count) => {
+    while (self.worked < count) await new Promise((resolve) => setTimeout(resolve, 20));
+}"""
 SUBSCRIBE = (
     REGISTER
     + """
@@ -126,14 +143,21 @@ class Rung:
     def __init__(self, page: Page, worker: Worker, devtools: CDPSession, origin: str, registration: str) -> None:
         self.page, self.worker = page, worker
         self._devtools, self._origin, self._registration = devtools, origin, registration
+        self._pushed = 0
 
-    async def push(self, said: Any) -> None:
-        """As Chromium's push service would, after decrypting."""
-        data = said if isinstance(said, str) else json.dumps(said)
-        await self._devtools.send(
-            "ServiceWorker.deliverPushMessage",
-            {"origin": self._origin, "registrationId": self._registration, "data": data},
-        )
+    async def push(self, *said: Any) -> None:
+        """As Chromium's push service would, after decrypting; all of them at once, and then they are waited for.
+
+        Chromium forgets a notification that it is about to show while somebody asks for those that are shown.
+        """
+        for each in said:
+            data = each if isinstance(each, str) else json.dumps(each)
+            await self._devtools.send(
+                "ServiceWorker.deliverPushMessage",
+                {"origin": self._origin, "registrationId": self._registration, "data": data},
+            )
+        self._pushed += len(said)
+        await self.worker.evaluate(WORKED, self._pushed)
 
     async def until(self, *wanted: str) -> list[dict[str, Any]]:
         """What is on the screen, as soon as its titles are these."""
@@ -185,7 +209,9 @@ async def chromium_page(address: str) -> AsyncIterator[Rung]:
         await page.goto(f"{address}web/demo/mailbox.html")
         await page.evaluate(f"async () => {{ {REGISTER} }}")
         devtools = await context.new_cdp_session(page)
-        yield Rung(page, await _worker(context), devtools, origin, await _registered(devtools))
+        worker = await _worker(context)
+        await worker.evaluate(WATCH)
+        yield Rung(page, worker, devtools, origin, await _registered(devtools))
 
 
 async def test_chromium_shows_replaces_and_takes_away(address: str) -> None:
@@ -204,6 +230,14 @@ async def test_chromium_shows_replaces_and_takes_away(address: str) -> None:
         await rung.until("Delivered")
         await rung.push({"withdrawn": "e3", "tag": "a"})
         await rung.until()
+
+
+async def test_chromium_works_what_comes_at_once_in_its_order(address: str) -> None:
+    async with chromium_page(address) as rung:
+        shown = [{"id": f"e{number}", "tag": f"t{number}", "title": f"No. {number}"} for number in range(6)]
+        gone = [{"withdrawn": each["id"], "tag": each["tag"]} for each in shown[:5]]
+        await rung.push(*(one for pair in zip(shown, [*gone, shown[5]], strict=True) for one in pair))
+        await rung.until("No. 5")
 
 
 async def test_chromium_shows_that_there_is_something_and_asks_nobody(address: str) -> None:

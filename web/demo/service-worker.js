@@ -33,6 +33,20 @@ const worker = /** @type {{registration: ServiceWorkerRegistration, clients: Pag
 );
 const SOMETHING = "You have a notification";
 
+/** The work on the latest push. @type {Promise<unknown>} */
+let latest = Promise.resolve();
+
+/**
+ * One after the other, as they came: who takes away must find what was to be shown before, and browsers forget what is
+ * being shown while they are asked for what is shown.
+ * @param {PushEvent} event
+ */
+function inTurn(event) {
+  const work = latest.then(() => pushed(event));
+  latest = work.catch(() => undefined);
+  return work;
+}
+
 /** @param {PushEvent} event */
 async function pushed(event) {
   const said = read(event.data);
@@ -96,7 +110,7 @@ self.addEventListener("install", () => void worker.skipWaiting());
 self.addEventListener("activate", (event) => /** @type {Extendable} */ (event).waitUntil(worker.clients.claim()));
 self.addEventListener("push", (event) => {
   const push = /** @type {PushEvent} */ (event);
-  push.waitUntil(pushed(push));
+  push.waitUntil(inTurn(push));
 });
 self.addEventListener("notificationclick", (event) => {
   const click = /** @type {ClickEvent} */ (event);
