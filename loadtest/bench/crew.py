@@ -16,7 +16,7 @@ from typing import Any
 
 import redis
 
-from loadtest.bench.fanout import SLOW, Worker, partition_of
+from loadtest.bench.fanout import FAR, NODE, SLOW, Worker, partition_of
 from loadtest.bench.masters import form
 from loadtest.bench.process import Failed, Process, cpu_seconds, wait_until
 from loadtest.bench.servers import LOAD_CORE, START_TIMEOUT, Server, all_free, free_ports
@@ -43,19 +43,30 @@ class Size:
     masters: tuple[int, ...] = (1, 3)
     growing_people: tuple[int, ...] = (1_000, 10_000, 100_000)
     growing_partitions: tuple[int, ...] = (16, 64, 256)
+    growing_nodes: tuple[int, ...] = (1, 10, 100)
 
 
-SMALL = Size(1_000, 500, (1, 2), (1, 3), (200, 1_000), (16, 64))
+SMALL = Size(1_000, 500, (1, 2), (1, 3), (200, 1_000), (16, 64), (1, 10))
 
 
 class Crew(Worker):
-    """So many workers on one core, and Redis on the other: one server, or a cluster of so many masters."""
+    """So many workers on one core, and Redis on the other: one server, or a cluster of so many masters.
 
-    def __init__(self, folder: Path, *, workers: int = 1, masters: int = 1, partitions: int = 64) -> None:
+    Of `nodes` gateway nodes that seem to live, one has all the connections.
+    """
+
+    def __init__(
+        self, folder: Path, *, workers: int = 1, masters: int = 1, partitions: int = 64, nodes: int = 1
+    ) -> None:
         super().__init__(folder)
-        self.workers, self.masters, self.partitions = workers, masters, partitions
+        self.workers, self.masters, self.partitions, self.nodes = workers, masters, partitions, nodes
         self._asked = 0
         """Commands of our own since the count began."""
+
+    def start(self) -> None:
+        super().start()
+        others = [f"{NODE}-{number}-abcdef" for number in range(1, self.nodes)]
+        self.redis.zadd("tocsin:nodes", dict.fromkeys((NODE, *others), FAR))
 
     def start_stores(self) -> list[Process]:
         if self.masters == 1:
@@ -213,7 +224,7 @@ def masters(server: Server, size: Size) -> Readings:
 
 
 def growth(server: Server, size: Size) -> Readings:
-    """The same number of events among ever more people, and with ever more partitions."""
+    """The same number of events among ever more people, with ever more partitions, and with ever more gateway nodes."""
     readings: Readings = {}
     for people in size.growing_people:
         made = Crew(server.folder / f"people-{people}")
@@ -225,4 +236,5 @@ def growth(server: Server, size: Size) -> Readings:
         lambda n: Crew(server.folder / f"partitions-{n}", partitions=n),
         size,
     )
-    return readings | parted
+    noded = _series("nodes", size.growing_nodes, lambda n: Crew(server.folder / f"nodes-{n}", nodes=n), size)
+    return readings | parted | noded

@@ -101,6 +101,7 @@ ROUTED: Final = Target(at_most=1.3)
 PROCESSES: Final = (1, 2, 4)
 PEOPLE: Final = (1_000, 10_000, 100_000)
 PARTITIONS: Final = (16, 64, 256)
+NODES: Final = (1, 10, 100)
 
 
 def _together() -> list[Figure]:
@@ -129,6 +130,9 @@ def _together() -> list[Figure]:
     for partitions in PARTITIONS:
         found += _event(f"partitions_{partitions}", f"{partitions} partitions")
     found += _flat("partitions", "sixteen times the partitions")
+    for nodes in NODES:
+        found += _event(f"nodes_{nodes}", f"{nodes} gateway node{'s' * (nodes > 1)}")
+    found += _flat("nodes", "a hundred times the gateway nodes")
     return [
         *found,
         Figure("takeover_kill_s", "worker killed: until its partitions move again", "s", Target(at_most=5, worst=True)),

@@ -63,6 +63,7 @@ def test_every_curve_has_its_figures() -> None:
         ("masters", full.masters),
         ("people", full.growing_people),
         ("partitions", full.growing_partitions),
+        ("nodes", full.growing_nodes),
     ):
         assert {
             f"{name}_{count}_{what}" for count in counts for what in ("us", "redis_us", "commands", "wall")
