@@ -8,6 +8,9 @@ CODE := bus gateway fanout tocsin loadtest tests
 NPM := $(shell command -v npm 2>/dev/null)
 NODE := $(patsubst %/package-lock.json,%/node_modules/stamp,$(wildcard web/package-lock.json tests/*/package-lock.json))
 
+# The tests start more than a thousand processes of ours, each of which would compile all that it runs.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install install-test install-node demo test test-cluster test-sentinel quick lint types contracts coverage page load soak bench clean
 
