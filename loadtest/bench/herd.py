@@ -2,8 +2,8 @@
 
 Each client does what an SDK does: connect with its token, subscribe from where it was; sent away, it comes again after
 what Retry-After says. Measured are the seconds until all are back with all that they missed, what that cost Redis per
-client, how long someone who was not cut off had to wait for an answer meanwhile (the clients' own work included, for
-they share a process), and the longest time for which the gateway did nothing but serve the herd.
+client, how long someone who was not cut off had to wait for an answer meanwhile (in a process of its own: see
+`loadtest.bench.stays`), and the longest time for which the gateway did nothing but serve the herd.
 
 Alone: `python -m loadtest.bench.herd [clients]`; among the others: `python -m loadtest.bench --only herd`.
 """
@@ -17,12 +17,13 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.bench.process import Failed
-from loadtest.bench.servers import TOPIC, Tocsin
+from loadtest.bench.process import Failed, wait_until
+from loadtest.bench.servers import LOAD_CORE, START_TIMEOUT, TOPIC, Tocsin
+from loadtest.bench.stays import noted, waits
 from loadtest.figures import percentile
 from loadtest.frames import Opcode, encode, upgrade_request, upgraded
 from loadtest.tokens import user_token
@@ -33,8 +34,8 @@ MISSED = 20
 """Events that everybody missed."""
 TOGETHER = 500
 """Clients that first come at a time, before there is a herd."""
-PROBE = 0.05
-"""Seconds between two pings of the one who stays."""
+SETTLED = 1.0
+"""Seconds from when all were cut off until they come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,6 @@ class Member(asyncio.Protocol):
         self._open = False
         self.done: asyncio.Future[bytes | float] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport | None = None
-        self.pongs: asyncio.Queue[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say who we are, all in one write as a browser would in two."""
@@ -77,10 +77,8 @@ class Member(asyncio.Protocol):
         transport.write(encode(Opcode.TEXT, self._hello))
 
     def data_received(self, data: bytes) -> None:
-        """Wait for the subscription's answer; afterwards only pongs are of interest."""
+        """Wait for the subscription's answer; nothing afterwards is of interest."""
         if self.done.done():
-            if self.pongs is not None and b'"id":3' in data:
-                self.pongs.put_nowait(None)
             return
         self._seen += data
         if not self._open and b"\r\n\r\n" in self._seen:
@@ -158,18 +156,6 @@ def _hello(token: str, position: Mapping[str, object] | None) -> bytes:
     return "\n".join(json.dumps(command) for command in commands).encode()
 
 
-async def _probe(member: Member, waits: list[float], stop: asyncio.Event) -> None:
-    """Ask for something small again and again, and note how long each answer took."""
-    assert member.transport is not None
-    pongs = member.pongs = asyncio.Queue()
-    while not stop.is_set():
-        began = time.monotonic()
-        member.transport.write(encode(Opcode.TEXT, b'{"id":3,"presence_stats":{"channel":"none"}}'))
-        await pongs.get()
-        waits.append(time.monotonic() - began)
-        await asyncio.sleep(PROBE)
-
-
 async def run(server: Tocsin, size: Size) -> dict[str, float]:
     """The readings. Raises `Failed` when somebody came back without all that they missed, or not in time."""
     herd = Herd(server.port)
@@ -184,44 +170,61 @@ async def run(server: Tocsin, size: Size) -> dict[str, float]:
 
 async def _run(server: Tocsin, size: Size, everybody: Herd) -> dict[str, float]:
     ends = time.time() + 3600
-    tokens = [user_token(f"user-{n}", server.secret, expires_at=ends) for n in range(size.clients + 1)]
-    first = await everybody.all_in([_hello(token, None) for token in tokens], TOGETHER)
-    (stays, *_), herd = first[0], first[1:]
+    tokens = [user_token(f"user-{n}", server.secret, expires_at=ends) for n in range(size.clients)]
+    herd = await everybody.all_in([_hello(token, None) for token in tokens], TOGETHER)
     found = re.search(rb'"epoch":"([^"]+)"(?:,"offset":(\d+))?', herd[0][1].partition(b'"id":2')[2])
     if found is None:
         raise Failed("the topic has no position")
     top = int(found[2] or 0)
+    stays = Stays(server, user_token("stays", server.secret, expires_at=ends))
     for member, *_ in herd:
         assert member.transport is not None
         member.transport.abort()
     server.broadcast(MISSED)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(SETTLED)
     # Not all of them were at the same place.
     places = [max(0, top - n % 3) for n in range(size.clients)]
     hellos = [
-        _hello(token, {"epoch": found[1].decode(), "offset": at}) for token, at in zip(tokens[1:], places, strict=True)
+        _hello(token, {"epoch": found[1].decode(), "offset": at}) for token, at in zip(tokens, places, strict=True)
     ]
-    waits: list[float] = []
-    stop = asyncio.Event()
     server.loop_blocked()
     commands, began = int(server.redis.info("stats")["total_commands_processed"]), time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_probe(stays, waits, stop))
-        back = await everybody.all_in(hellos, size.clients)
-        seconds = time.monotonic() - began
-        stop.set()
+    back = await everybody.all_in(hellos, size.clients)
+    ended = time.monotonic()
     blocked = server.loop_blocked() or 0.0
     spent = int(server.redis.info("stats")["total_commands_processed"]) - commands
     for (_, answer, _), at in zip(back, places, strict=True):
         if answer.count(b'"offset":') < top + MISSED - at or b'"recovered":true' not in answer:
             raise Failed("somebody came back without all that they missed")
     return {
-        "herd_seconds": seconds,
+        "herd_seconds": ended - began,
         "herd_commands": spent / size.clients,
         "herd_away": sum(away for *_, away in back) / size.clients,
-        "herd_p99": 1000 * percentile(waits, 99),
+        "herd_p99": 1000 * percentile(stays.waits(began, ended), 99),
         "herd_blocked": 1000 * blocked,
     }
+
+
+class Stays:
+    """Someone who is not cut off, from when this is made."""
+
+    def __init__(self, server: Tocsin, token: str) -> None:
+        self._notes = server.folder / "stays.notes"
+        command = [sys.executable, "-m", "loadtest.bench.stays", str(server.port), token, str(self._notes)]
+        self._process = server.launch("stays", command, LOAD_CORE)
+        self._wait_for(0.0)
+
+    def waits(self, since: float, to: float) -> Sequence[float]:
+        """How long each answer took, in seconds, to what was asked between two monotonic times."""
+        self._wait_for(to)
+        return waits(noted(self._notes), since, to)
+
+    def _wait_for(self, when: float) -> None:
+        def noted_later() -> bool:
+            notes = noted(self._notes)
+            return bool(notes) and notes[-1][0] > when
+
+        wait_until(noted_later, START_TIMEOUT, "nobody stays", self._process)
 
 
 def measure(folder: Path, size: Size) -> dict[str, float]:
