@@ -12,12 +12,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
 from bus.bulkhead import Bug, contained
 from bus.codec import event_name
+from bus.door import Anywhere, Place
 from bus.errors import BusDown, BusError, Refused
 from bus.outcome import Done, Misconfigured, Outcome, Rejected, Retry, Unavailable
 from bus.policy import Defer, Pause, RetryPolicy
@@ -80,7 +81,7 @@ class QueueStats:
 
 
 class Consumer:
-    """Works one queue until `stop`; without a `window` in order, each batch `inside` (see `bus.door`)."""
+    """Works one queue until `stop`; without a `window` in order, each batch in its `place`."""
 
     def __init__(
         self,
@@ -91,11 +92,11 @@ class Consumer:
         stats: QueueStats,
         *,
         window: Window | None = None,
-        inside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+        place: Place | Anywhere | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._queue, self._handler, self._policy, self._bell, self._stats = queue, handler, policy, bell, stats
-        self._window, self._inside = window, inside
+        self._window, self._place = window, place or Anywhere()
         self._crowd = queue if isinstance(queue, Crowded) else None
         self._chance = chance
         self._stopping = asyncio.Event()
@@ -106,6 +107,7 @@ class Consumer:
     def stop(self) -> None:
         """End after what is under way."""
         self._stopping.set()
+        self._place.give_up()
         self._bell.ring()
 
     async def run(self) -> None:
@@ -140,8 +142,8 @@ class Consumer:
 
     async def _batch(self) -> bool:
         """Take one batch and settle it; whether there may be more at once."""
-        async with self._inside():
-            if self._stopping.is_set():
+        async with self._place.inside() as let_in:
+            if not let_in or self._stopping.is_set():
                 return False
             batch = await self._take(self._queue.batch)
             if not batch.entries:

@@ -12,7 +12,7 @@ from bus.allowances import Allowances
 from bus.clock import Clock
 from bus.consumer import Consumer
 from bus.crew import Crew
-from bus.door import Door
+from bus.door import Door, Place
 from bus.errors import BusError
 from bus.generation import Generations
 from bus.keys import Keys
@@ -191,5 +191,5 @@ class Worker:
             self._stats,
             self._turns,
         )
-        consumer = Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues, inside=self._door.inside)
+        consumer = Consumer(queue, resolver.handle, FANOUT, bell, self._stats.queues, place=Place(self._door))
         return _Work(line, consumer, timers, replay, bulk)

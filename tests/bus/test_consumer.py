@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from bus.consumer import Consumer, QueueStats, blame
-from bus.door import Door
+from bus.door import Door, Place
 from bus.errors import BusDown, BusError, Overloaded, Refused
 from bus.keys import Keys
 from bus.lease import Fenced, Lease, Leases
@@ -121,10 +121,10 @@ async def test_entries_are_handled_in_order_in_batches(room: Room) -> None:
 
 async def test_what_comes_while_it_waits_for_its_turn_makes_the_batch_larger(room: Room) -> None:
     door = Door(1, 60)
-    room.consumer = Consumer(room.queue, room.desk, QUICK, room.bell, room.stats, inside=door.inside)
+    room.consumer = Consumer(room.queue, room.desk, QUICK, room.bell, room.stats, place=Place(door))
     await room.add("a")
     async with room.working():
-        async with door.inside():
+        async with Place(door).inside():
             await asyncio.sleep(0)
             await room.add(*"bc")
             assert room.desk.calls == []
@@ -134,13 +134,12 @@ async def test_what_comes_while_it_waits_for_its_turn_makes_the_batch_larger(roo
 
 async def test_who_is_stopped_while_it_waits_for_its_turn_takes_nothing(room: Room) -> None:
     door = Door(1, 60)
-    room.consumer = Consumer(room.queue, room.desk, QUICK, room.bell, room.stats, inside=door.inside)
+    room.consumer = Consumer(room.queue, room.desk, QUICK, room.bell, room.stats, place=Place(door))
     await room.add("a")
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        async with door.inside():
-            running = group.create_task(room.consumer.run())
-            await asyncio.sleep(0)
-            room.consumer.stop()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group, Place(door).inside():
+        running = group.create_task(room.consumer.run())
+        await asyncio.sleep(0)
+        room.consumer.stop()
         await running
     assert room.desk.calls == []
 
@@ -149,7 +148,7 @@ async def test_a_failing_head_rests_outside(room: Room) -> None:
     """Its retries must not keep others waiting."""
     door = Door(1, 60)
     slow = RetryPolicy(delays=(60.0,), outage=60.0)
-    room.consumer = Consumer(room.queue, room.desk, slow, room.bell, room.stats, inside=door.inside)
+    room.consumer = Consumer(room.queue, room.desk, slow, room.bell, room.stats, place=Place(door))
     room.desk.fail("a", RuntimeError())
     await room.add("a")
     tried = asyncio.Event()
@@ -160,7 +159,7 @@ async def test_a_failing_head_rests_outside(room: Room) -> None:
     room.desk.before = tell
     async with room.working():
         await tried.wait()
-        async with door.inside():
+        async with Place(door).inside():
             pass
         room.consumer.stop()
 
