@@ -157,9 +157,12 @@ def test_a_delay_in_each_direction(link: Link) -> None:
         assert said(client, b"one") == b"one"
         assert time.monotonic() - began >= 0.2
         link.heal()
-        began = time.monotonic()
-        assert said(client, b"two") == b"two"
-        assert time.monotonic() - began < 0.1
+        took = []
+        for _ in range(10):
+            began = time.monotonic()
+            assert said(client, b"two") == b"two"
+            took.append(time.monotonic() - began)
+        assert min(took) < 0.1, "the one for which nothing else had to be done"
 
 
 def test_a_limit(link: Link) -> None:

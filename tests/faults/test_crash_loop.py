@@ -12,6 +12,7 @@ from random import Random
 import pytest
 
 from bus.clock import SystemClock
+from bus.connect import BLOCK
 from bus.keys import Keys
 from bus.lease import Leases
 from tests.conftest import open_pipe
@@ -28,8 +29,8 @@ QUICK = 0.3
 CRASHES = 8
 SLOWER = 4
 """More of them, some seconds apart, which find it at work."""
-ENDS = 3.0
-"""Seconds within which a worker that waits for work ends when it is told to."""
+ENDS = BLOCK - 0.5
+"""Seconds within which a worker that waits for work ends when it is told to: it does not read to the end."""
 PATIENCE = 8.0
 """And as many more where Redis does not answer, to which it would say that it is gone."""
 
