@@ -109,7 +109,7 @@ async def _begin(node: Node, spawn: Spawn) -> None:
         node.pulse.run(),
         node.control.run(),
         node.barometer.run(),
-        node.service.keep_places(lambda: node.heartbeat.nodes),
+        node.service.admission.keep(lambda: node.heartbeat.nodes),
         node.service.watch.run(),
     )
     for loop in (*loops, watch_loop(node.stats)):

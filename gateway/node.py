@@ -139,8 +139,8 @@ def build(
         )
     )
 
-    rules = StoredRules(pipe, keys, namespaces, service.reconsider)
-    control = Control(settings, pipe, keys, clock, relay, revocations, rules, service.ordered)
+    rules = StoredRules(pipe, keys, namespaces, service.telling.reconsider)
+    control = Control(settings, pipe, keys, clock, relay, revocations, rules, service.telling.ordered)
 
     def controlled(order: Mapping[str, Any]) -> None:
         if order.get("op") == PROBE:

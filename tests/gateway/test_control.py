@@ -247,7 +247,7 @@ async def test_a_node_whose_clock_is_wrong_follows_orders_and_gives_them(
 
 async def test_who_is_revoked_while_a_place_is_asked_for_gets_no_stream(redis_server: RedisSite, keys: Keys) -> None:
     async with two_nodes(redis_server.url, keys, connections_per_user=8) as (one, _):
-        one.service.users.shares.resize(100)  # nobody has a place without asking
+        one.service.admission.users.shares.resize(100)  # nobody has a place without asking
         alice = listening(one, Claims("alice", now() + 60, stamp=Stamp("j1", now() - 50)))
         one.control._take(Kept(User("alice", now() - 5), int((now() + 60) * 1_000)))
         assert await ended(alice) == [3500]

@@ -18,8 +18,8 @@ from tests.gateway.streams import eventually
 async def several(stack: AsyncExitStack, url: str, keys: Keys, count: int, **changes: Any) -> list[Node]:
     nodes = [await stack.enter_async_context(running_node(url, keys, **changes)) for _ in range(count)]
     for node in nodes:
-        node.service.users.shares.resize(count)
-        node.service.addresses.shares.resize(count)
+        node.service.admission.users.shares.resize(count)
+        node.service.admission.addresses.shares.resize(count)
     return nodes
 
 
@@ -57,7 +57,7 @@ async def test_those_who_come_at_once_are_no_more(redis_server: Any, keys: Keys)
 
 async def test_the_few_of_most_people_cost_redis_nothing(redis_server: Any, keys: Keys) -> None:
     async with asyncio.timeout(20), running_node(redis_server.url, keys) as node:
-        node.service.users.shares.resize(2)
+        node.service.admission.users.shares.resize(2)
         for user in ("alice", "bob"):
             assert [(await come(node, user)).closed for _ in range(2)] == [None, None]
             assert not await node.pipe.ask("EXISTS", keys.places(user))
@@ -136,10 +136,10 @@ async def test_an_address_has_so_many_and_stands_nowhere(redis_server: Any, keys
 async def test_who_had_all_places_alone_borrows_them_when_another_comes(redis_server: Any, keys: Keys) -> None:
     async with asyncio.timeout(20), AsyncExitStack() as stack:
         first, second = await several(stack, redis_server.url, keys, 2, connections_per_user=8)
-        first.service.users.shares.resize(1)
+        first.service.admission.users.shares.resize(1)
         assert [(await come(first)).closed for _ in range(7)] == [None] * 7
         assert not await first.pipe.ask("EXISTS", keys.places("alice"))
-        first.service.users.resize(2, first.service._of_people)
+        first.service.admission.users.resize(2, first.service.admission.people)
         await first.pipe.ask("PING")
         assert [(await come(second)).closed for _ in range(3)] == [None, None, Disconnect.CONNECTION_LIMIT]
 
