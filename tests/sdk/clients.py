@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from centrifuge import Client, ClientEventHandler, ReplyError, SubscriptionEventHandler
 
 DRIVER = Path(__file__).with_name("driver.mjs")
-SECONDS = 15.0
+SECONDS = 30.0
 
 Event = dict[str, Any]
 
