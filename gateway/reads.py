@@ -53,7 +53,7 @@ class SharedReads:
         """Read a topic's log behind an offset, alone or with others. The join that this is for has begun."""
         kept = self._kept.get(name)
         if kept is not None and _covers(kept.reply, kept.since, since):
-            self._pace.enter(on_reply, kept.reply)
+            self._pace.later(on_reply, kept.reply)
         elif name in self._waiting:
             self._waiting[name].append(_Waiting(since, on_reply))
         else:

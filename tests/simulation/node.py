@@ -30,6 +30,7 @@ from gateway.flusher import Flusher
 from gateway.joins import LIMIT, Joins
 from gateway.names import Names
 from gateway.outbox import Outbox
+from gateway.pace import Pace
 from gateway.receipts import Receipts
 from gateway.session import SessionContext, State
 from gateway.stats import Stats
@@ -50,6 +51,20 @@ POSITION_CHECK: Final = 8.0
 OUTBOX_BYTES: Final = 20_000
 OUTBOX_SECONDS: Final = 10.0
 EXPIRY: Final = 1e9
+
+
+class Hurried:
+    """A clock by which everything takes a while, so that little is done in one turn of the loop."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        self._now += 0.002
+        return self._now
+
+    def wall(self) -> float:
+        return self._now
 
 
 class Bus:
@@ -222,7 +237,8 @@ class Node(Process):
         loop: Any = self
         self.receipts = Receipts(bus, keys, self.hub, loop, stats)
         flusher = Flusher(self.hub, loop, self.receipts.wake)
-        self.joins = Joins(bus, self.hub, keys, self.names, stats, 600, flusher.wake, self._lost)
+        self._pace = Pace(Hurried())
+        self.joins = Joins(bus, self.hub, keys, self.names, stats, 600, flusher.wake, self._lost, Pace(Hurried()))
         line: Any = Line(self.line, store, name, kernel)
         self.feed = Feed(line, keys, name, self.hub, self.joins, flusher, stats, lambda order: None)
         namespaces = Namespaces({"room": {"subscribe": "user", "history_size": 30}})
@@ -318,10 +334,11 @@ class Node(Process):
             case _:
                 return Failed(Error.NOT_AVAILABLE)
 
-    def _lost(self, topic: str) -> None:
-        found = self.hub.topics.get(topic)
-        for member in tuple(found.members) if found else ():
-            self.act(member, member.session.unsubscribe(topic, Unsubscribed.INSUFFICIENT_STATE))  # type: ignore[arg-type]
+    def _lost(self, topic: str, members: Sequence[Any]) -> None:
+        def tell(member: Socket) -> None:
+            self.act(member, member.session.unsubscribe(topic, Unsubscribed.INSUFFICIENT_STATE))
+
+        self._pace.each(members, tell)
 
     # Time ------------------------------------------------------------------------------------------------------------
 
