@@ -16,20 +16,13 @@ from typing import Final
 from bus.cursor import NONE_BEFORE, Cursor, Survived, carried
 from bus.keys import INBOX
 from bus.ranges import NOTHING, Ranges, merge
+from gateway.batch import Batch, Publication, in_several, write_all, write_joined, write_with_pings
 from gateway.connection import Connection
-from gateway.wire.framing import Wire, encode
-from gateway.wire.replies import PING, channel_of, push_publication
 
 SLICE: Final = 300
 """Writes between two pauses of a flush: 1–5 ms, so that a broadcast to 10,000 does not block the loop."""
 MAX_AHEAD: Final = 1_000
 """Most publications held for one topic while a hole before them is filled."""
-
-PINGS: Final = tuple(encode(wire, PING) for wire in (Wire.WEBSOCKET, Wire.SSE, Wire.STREAM))
-"""A ping as it goes out on each wire that has some."""
-
-Publication = tuple[int, bytes]
-"""Offset (0: it has no place in history) and the inside of a JSON object."""
 
 
 class Verdict(Enum):
@@ -79,6 +72,13 @@ class Topic:
         return self.offset
 
 
+def _taken(topic: Topic) -> Batch:
+    """What is pending goes out with this flush."""
+    batch = Batch(topic.name, topic.epoch, topic.pending or (), topic.pushes or (), list(topic.members))
+    topic.pending = topic.pushes = None
+    return batch
+
+
 @dataclass(frozen=True, slots=True)
 class Landing:
     """Where a join put the listener; `publications` are to be given to it first."""
@@ -94,41 +94,6 @@ class Behind(Enum):
     epoch of it."""
 
     BEHIND = auto()
-
-
-class Batch:
-    """What a flush gives to the listeners of one topic: made once, encoded at most once per wire."""
-
-    __slots__ = ("_encoded", "epoch", "members", "pending", "pushes", "receipt", "topic")
-
-    def __init__(self, topic: Topic) -> None:
-        self.topic = topic.name
-        self.epoch = topic.epoch
-        self.receipt = max([at for at, _ in topic.pending]) if topic.pending and topic.name.startswith(INBOX) else 0
-        """Offset up to which a receipt is wanted from each listener; 0: none is."""
-        self.pending: Sequence[Publication] = topic.pending or ()
-        self.pushes: Sequence[bytes] = topic.pushes or ()
-        self.members: Sequence[Connection] = list(topic.members)
-        self._encoded: list[bytes | None] = [None, None, None]
-        topic.pending = topic.pushes = None
-
-    def encoded(self, wire: Wire) -> bytes:
-        """All of it for one wire."""
-        data = self._encoded[wire]
-        if data is None:
-            channel = channel_of(self.topic)
-            frames = [encode(wire, push_publication(channel, body, offset)) for offset, body in self.pending]
-            frames += [encode(wire, push) for push in self.pushes]
-            data = self._encoded[wire] = b"".join(frames)
-        return data
-
-    def give(self, member: Connection) -> None:
-        """To one listener."""
-        if member.wire is Wire.EVENTS:
-            for offset, body in self.pending:
-                member.offer(self.topic, offset, body)
-        else:
-            member.write(self.encoded(member.wire))
 
 
 class Hub:
@@ -352,8 +317,8 @@ class Hub:
         """
         while self.dirty:
             topics, self.dirty = self.dirty, []
-            batches = [batch for batch in map(Batch, topics) if batch.pending or batch.pushes]
-            shared = _in_several(batches)
+            batches = [batch for batch in map(_taken, topics) if batch.pending or batch.pushes]
+            shared = in_several(batches)
             for batch in batches:
                 if batch.receipt and batch.members:
                     self._note_written(batch)
@@ -369,9 +334,9 @@ class Hub:
         for start in range(0, len(members), SLICE):
             part = members[start : start + SLICE]
             if batch.receipt:
-                _write_with_pings(batch, part)
+                write_with_pings(batch, part)
             else:
-                _write_all(batch, part)
+                write_all(batch, part)
             self.deliveries += len(batch.pending) * len(part)
             if self._pause_due(len(part)):
                 yield
@@ -387,7 +352,7 @@ class Hub:
                     own.setdefault(member, []).append(batch)
         for member, theirs in own.items():
             self.deliveries += sum(len(batch.pending) for batch in theirs)
-            _write_joined(member, theirs)
+            write_joined(member, theirs)
             if self._pause_due(1):
                 yield
 
@@ -397,49 +362,3 @@ class Hub:
             return False
         self._written = 0
         return True
-
-
-def _write_joined(member: Connection, batches: Sequence[Batch]) -> None:
-    if member.wire is Wire.EVENTS:
-        for batch in batches:
-            batch.give(member)
-    else:
-        joined = [batch.encoded(member.wire) for batch in batches]
-        receipt = max([batch.receipt for batch in batches])
-        if receipt and member.session.wrote(receipt):
-            joined.append(PINGS[member.wire])
-        member.write(b"".join(joined))
-
-
-def _write_with_pings(batch: Batch, members: Sequence[Connection]) -> None:
-    """To the few who share an inbox: those who have no ping to answer yet get one behind it, in the same write."""
-    for member in members:
-        wire = member.wire
-        if wire is not Wire.EVENTS and member.session.wrote(batch.receipt):
-            member.write(batch.encoded(wire) + PINGS[wire])
-        else:
-            batch.give(member)
-
-
-def _write_all(batch: Batch, members: Sequence[Connection]) -> None:
-    """The innermost loop of the system: nothing here but the write."""
-    websocket = Wire.WEBSOCKET  # to name a member of an Enum costs as much as a tenth of the write (Python 3.11)
-    frames = batch.encoded(websocket)
-    for member in members:
-        if member.wire is websocket:
-            member.write(frames)
-        else:
-            batch.give(member)
-
-
-def _in_several(batches: Sequence[Batch]) -> set[Connection]:
-    """Connections that more than one batch is for."""
-    if len(batches) < 2:
-        return set()
-    once: set[Connection] = set()
-    several: set[Connection] = set()
-    for batch in batches:
-        members = set(batch.members)
-        several |= once & members
-        once |= members
-    return several

@@ -15,9 +15,10 @@ from bus.cursor import NONE_BEFORE, Cursor, Survived, carried, read_survived
 from bus.errors import BusError
 from bus.keys import INBOX, Keys
 from bus.pipe import OnReply, Pipe, Reply
+from gateway.batch import Publication
 from gateway.connection import Connection
 from gateway.effects import Failed, Joined
-from gateway.hub import Behind, Hub, Landing, Publication
+from gateway.hub import Behind, Hub, Landing
 from gateway.names import Names
 from gateway.pace import Pace
 from gateway.reads import SharedReads

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.cursor import Cursor
-from gateway.hub import MAX_AHEAD, PINGS, SLICE, Behind, Hub, Landing, Verdict
+from gateway.batch import PINGS
+from gateway.hub import MAX_AHEAD, SLICE, Behind, Hub, Landing, Verdict
 from gateway.pings import Pings
 from gateway.wire.codes import Disconnect
 from gateway.wire.framing import Wire
