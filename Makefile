@@ -70,8 +70,8 @@ bench: install-test
 
 # Checking -----------------------------------------------------------------------------------------------------------
 
-# Two files of tests at a time, for most of them wait for a process or a clock.
-SIDE_BY_SIDE := -n 2 --dist loadfile
+# Three files of tests at a time, also on two cores, for most of them wait for a process or a clock; the long ones first.
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 test: install-test install-node lint types contracts coverage
 	$(BIN)/pytest $(SIDE_BY_SIDE) $(PYTEST)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -37,6 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is about one server when there are several, and what runs on all forms by itself."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Files with most slow tests first, so that at the end no process is left alone with a long one.
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
     if config.getoption("--redis") == "one":
         return
     out = [item for item in items if any(item.get_closest_marker(name) for name in ("one_server", "sites"))]
