@@ -105,8 +105,8 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
         background += [group.create_task(served.run()), group.create_task(stored.run())]
         log.info("at work", extra={"worker": name})
         gc.freeze()
-        # A batch in the making has thousands of objects, none of them in a cycle; to look for some all the time, and among
-        # all that belongs to the partitions, cost a tenth of what else is done.
+        # A batch in the making has thousands of objects, none of them in a cycle; to look for some all the time, and
+        # among all that belongs to the partitions, cost a tenth of what else is done.
         gc.set_threshold(*RARELY)
         await worker.run(stop)
         for task in background:
