@@ -1,22 +1,29 @@
 """Several gateway processes on one port: what a delivery and a connect cost with one, two and four of them.
 
 All of them share one core, so what is compared is CPU time, not speed; and the connections are as many each time, so
-what grows is only what each process does for itself: its stream, its heartbeat, its copy of every event.
+what grows is only what each process does for itself: its stream, its heartbeat, its copy of every event. They take
+turns, several times, for the same machine is faster in one minute than in the next: each is compared with the one
+process that came just before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from loadtest.bench.drain import Drain
-from loadtest.bench.process import Failed, Process, cpu_seconds
+from loadtest.bench.process import Failed, Process, cpu_seconds, wait_until
 from loadtest.bench.rounds import NAP, rounds, warm_up
 from loadtest.bench.servers import LOAD_CORE, SERVER_CORE, Server, Tocsin, free_ports
 from loadtest.bench.wire import Http
 
 Readings = dict[str, float]
+
+GONE = 20.0
+"""Seconds that the connections of a turn may take to be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +35,10 @@ class Size:
     window: int = 500
     """Connections in the making at any moment."""
     rounds: int = 20
+    turns: int = 5
 
 
-SMALL = Size(processes=(1, 2), connections=400, rounds=5)
+SMALL = Size(processes=(1, 2), connections=400, rounds=5, turns=2)
 
 
 class Gateways(Tocsin):
@@ -74,15 +82,21 @@ def _connections(text: str) -> int:
 
 
 def scale(client: Sequence[str], server: Server, size: Size) -> Readings:
-    """CPU per connect and per delivery, and their ratio to those of one process."""
+    """CPU per connect and per delivery, and their ratio to those of one process: medians of all turns."""
+    with ExitStack() as stack:
+        groups = [stack.enter_context(Gateways(server.folder / f"gateways-{n}", n)) for n in size.processes]
+        turns = [_turn(client, groups, size) for _ in range(size.turns)]
+    return {name: median(turn[name] for turn in turns) for name in turns[0]}
+
+
+def _turn(client: Sequence[str], groups: Sequence[Gateways], size: Size) -> Readings:
     readings: Readings = {}
-    for processes in size.processes:
-        with Gateways(server.folder / f"gateways-{processes}", processes) as gateways:
-            readings |= _cost(client, gateways, size)
-    for processes in size.processes[1:]:
+    for gateways in groups:
+        readings |= _cost(client, gateways, size)
+    for gateways in groups[1:]:
         for what in ("delivery", "connect"):
-            ratio = readings[f"scale_{what}_{processes}_us"] / readings[f"scale_{what}_1_us"]
-            readings[f"scale_{what}_{processes}_ratio"] = ratio
+            name = f"scale_{what}_{gateways.processes}"
+            readings[f"{name}_ratio"] = readings[f"{name}_us"] / readings[f"scale_{what}_{groups[0].processes}_us"]
     return readings
 
 
@@ -97,6 +111,7 @@ def _cost(client: Sequence[str], server: Gateways, size: Size) -> Readings:
             raise Failed(f"{size.connections} connections were shared out as {shares}")
         warm_up(server, drain, size.connections)
         spent = rounds(server, drain, size.connections, 1, size.rounds)
+    wait_until(lambda: not sum(server.connections()), GONE, "the connections of this turn are not gone")
     return {
         f"scale_connect_{server.processes}_us": connect * 1e6,
         f"scale_delivery_{server.processes}_us": spent.cpu / spent.messages * 1e6,

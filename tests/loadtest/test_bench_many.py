@@ -17,7 +17,7 @@ Measure = Callable[[list[str], Ground], dict[str, float]]
 
 CREW = crew.Size(128, 60, (2,), (3,), (60,), (16,))
 SMALLEST: dict[str, Measure] = {
-    "scale": lambda client, ground: scale.scale(client, ground, scale.Size((1, 2), 60, 30, 3)),
+    "scale": lambda client, ground: scale.scale(client, ground, scale.Size((1, 2), 60, 30, 3, 2)),
     "workers": lambda _, ground: crew.workers(ground, CREW),
     "masters": lambda _, ground: crew.masters(ground, CREW),
     "growth": lambda _, ground: crew.growth(ground, CREW),
