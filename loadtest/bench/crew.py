@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import redis
@@ -44,6 +46,8 @@ class Size:
     growing_people: tuple[int, ...] = (1_000, 10_000, 100_000)
     growing_partitions: tuple[int, ...] = (16, 64, 256)
     growing_nodes: tuple[int, ...] = (1, 10, 100)
+    turns: int = 3
+    """So often one Redis and a cluster are measured by turns."""
 
 
 SMALL = Size(1_000, 500, (1, 2), (1, 3), (200, 1_000), (16, 64), (1, 10))
@@ -184,17 +188,25 @@ class _Cost:
 
 def _cost(server: Crew, people: int, events: int) -> _Cost:
     with server:
-        server.greet(people)
-        server.work(events // 4, people)
-        cpu, store, commands, began = server.cpu(), server.redis_cpu(), server.commands(), time.monotonic()
-        server.work(events, people)
-        wall = time.monotonic() - began
-        return _Cost(
-            (server.cpu() - cpu) / events * 1e6,
-            (server.redis_cpu() - store) / events * 1e6,
-            (server.commands() - commands) / events,
-            events / wall,
-        )
+        _warm_up(server, people, events)
+        return _measured(server, people, events)
+
+
+def _warm_up(server: Crew, people: int, events: int) -> None:
+    server.greet(people)
+    server.work(events // 4, people)
+
+
+def _measured(server: Crew, people: int, events: int) -> _Cost:
+    cpu, store, commands, began = server.cpu(), server.redis_cpu(), server.commands(), time.monotonic()
+    server.work(events, people)
+    wall = time.monotonic() - began
+    return _Cost(
+        (server.cpu() - cpu) / events * 1e6,
+        (server.redis_cpu() - store) / events * 1e6,
+        (server.commands() - commands) / events,
+        events / wall,
+    )
 
 
 def _ratios(readings: Readings, name: str, first: int, last: int) -> Readings:
@@ -219,8 +231,22 @@ def workers(server: Server, size: Size) -> Readings:
 
 
 def masters(server: Server, size: Size) -> Readings:
-    """With one Redis and with a cluster."""
-    return _series("masters", size.masters, lambda n: Crew(server.folder / f"masters-{n}", masters=n), size)
+    """With one Redis and with a cluster: medians of several turns, for the same machine is faster in one minute than in
+    the next."""
+    counts = size.masters
+    with ExitStack() as stack:
+        crews = [stack.enter_context(Crew(server.folder / f"masters-{n}", masters=n)) for n in counts]
+        for crew in crews:
+            _warm_up(crew, size.people, size.events)
+        turns = [_turn(crews, size) for _ in range(size.turns)]
+    return {name: median(turn[name] for turn in turns) for name in turns[0]}
+
+
+def _turn(crews: Sequence[Crew], size: Size) -> Readings:
+    readings: Readings = {}
+    for crew in crews:
+        readings |= _measured(crew, size.people, size.events).readings(f"masters_{crew.masters}")
+    return readings | _ratios(readings, "masters", crews[0].masters, crews[-1].masters)
 
 
 def growth(server: Server, size: Size) -> Readings:
