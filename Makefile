@@ -70,8 +70,9 @@ bench: install-test
 
 # Checking -----------------------------------------------------------------------------------------------------------
 
-# Three files of tests at a time, also on two cores, for most of them wait for a process or a clock; the long ones first.
-SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
+# So many files of tests at a time: one for each core, but three to six, for most of them wait for a process or a clock.
+AT_ONCE ?= $(shell n=$$(getconf _NPROCESSORS_ONLN || echo 1); echo $$((n < 3 ? 3 : n > 6 ? 6 : n)))
+SIDE_BY_SIDE = -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 test: install-test install-node lint types contracts coverage
 	$(BIN)/pytest $(SIDE_BY_SIDE) $(PYTEST)
