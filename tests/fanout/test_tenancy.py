@@ -135,6 +135,24 @@ async def test_who_joins_gets_their_share_and_who_stops_gives_it_back_at_once(
         assert (first.stats.leases, second.stats.leases) == (len(everything), 0)
 
 
+async def test_every_lease_is_kept_though_not_at_every_beat(
+    redis_server: RedisSite, keys: Keys, everything: set[int]
+) -> None:
+    async with open_pipe(redis_server.url) as pipe, member(redis_server.url, keys, "a") as one:
+
+        async def left() -> list[int]:
+            return await pipe.asks(("PTTL", keys.lease(p)) for p in sorted(everything))
+
+        await until(everything, one)
+        kept, before = set[int](), await left()
+        while kept != everything:
+            await asyncio.sleep(0.02)
+            now = await left()
+            kept |= {p for p in everything if now[p] > before[p]}
+            before = now
+        assert one.stats.leases_lost == 0
+
+
 async def test_a_lease_that_is_lost_is_taken_again(redis_server: RedisSite, keys: Keys, everything: set[int]) -> None:
     async with member(redis_server.url, keys, "a") as only, open_pipe(redis_server.url) as pipe:
         await until(everything, only)
