@@ -20,6 +20,8 @@ from loadtest.frames import Opcode, encode, upgrade_request
 
 EVERY = 0.05
 """Seconds between two questions."""
+QUESTION = b'{"id":3,"unsubscribe":{"channel":"none"}}'
+"""Answered by the gateway alone, and no mistake, of which a client may make but so many."""
 PATIENCE = 60.0
 """Seconds that an answer may take."""
 PING = b"\x81\x02{}"
@@ -41,7 +43,7 @@ def until(sock: socket.socket, wanted: bytes) -> None:
 def main(port: int, token: str, path: Path) -> None:
     """Stay."""
     hello = ({"id": 1, "connect": {"token": token}}, {"id": 2, "subscribe": {"channel": TOPIC}})
-    question = encode(Opcode.TEXT, b'{"id":3,"presence_stats":{"channel":"none"}}')
+    question = encode(Opcode.TEXT, QUESTION)
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock, path.open("w", buffering=1) as notes:
         sock.sendall(upgrade_request("127.0.0.1", port, "/connection/websocket"))
         sock.sendall(encode(Opcode.TEXT, "\n".join(map(json.dumps, hello)).encode()))
