@@ -96,8 +96,6 @@ def _alone() -> list[Figure]:
 
 FLAT: Final = Target(at_most=1.1)
 """What grows must not make an operation dearer."""
-ROUTED: Final = Target(at_most=1.3)
-"""Of a cluster each command's slot is worked out, and what one write carried to one server goes out in several."""
 PROCESSES: Final = (1, 2, 4)
 PEOPLE: Final = (1_000, 10_000, 100_000)
 PARTITIONS: Final = (16, 64, 256)
@@ -123,7 +121,7 @@ def _together() -> list[Figure]:
     found += _flat("workers", "four workers against one")
     for count in (1, 3):
         found += _event(f"masters_{count}", f"{count} Redis master{'s' * (count > 1)}")
-    found += _flat("masters", "a cluster of three masters against one server", ROUTED)
+    found += _flat("masters", "a cluster of three masters against one server")
     for people in PEOPLE:
         found += _event(f"people_{people}", f"{people:,} people")
     found += _flat("people", "a hundred times the people")
@@ -163,9 +161,9 @@ def _event(name: str, at: str) -> list[Figure]:
     ]
 
 
-def _flat(name: str, against: str, cpu: Target = FLAT) -> list[Figure]:
+def _flat(name: str, against: str) -> list[Figure]:
     return [
-        Figure(f"{name}_us_ratio", f"{against}: workers' CPU per event", "×", cpu),
+        Figure(f"{name}_us_ratio", f"{against}: workers' CPU per event", "×", FLAT),
         Figure(f"{name}_commands_ratio", f"{against}: Redis commands per event", "×", FLAT),
     ]
 
