@@ -581,6 +581,7 @@ async def test_a_full_redis_goes_on_to_take_what_keeps_the_system_alive(bench: B
         names = (keys.lease(3), keys.head(3))
         assert await bench.pipe.script("lease", names, ("w1", 60_000)) == 1
         assert await bench.pipe.script("lease", names, ("w1", 60_000, 1)) == 1
+        assert await bench.ask("GETEX", names[0], "PX", 60_000) == b"w1 1"
         assert await bench.pipe.script("lease", names, ("w2", 60_000)) == 0
     finally:
         await bench.ask("CONFIG", "SET", "maxmemory", 0)
