@@ -74,13 +74,14 @@ class Timers:
 
 
 async def rounds(pipe: Pipe, keys: Keys, held: Callable[[], Mapping[int, Timers]], clock: Clock) -> None:
-    """Wake all those `held` by partition that have something due, for ever. `clock`: Redis's.
+    """Wake all those `held` by partition that have something due before the next round, for ever. `clock`: Redis's.
 
     What is asked of all together costs a tenth of what it costs each of them to look by itself, and most have nothing.
     """
 
     def told(timers: Timers, reply: Reply) -> None:
-        if isinstance(reply, list) and reply and float(reply[1]) <= clock.wall() * 1000:
+        # Who looks a little early sleeps until the very moment; the next round would come after it.
+        if isinstance(reply, list) and reply and float(reply[1]) <= (clock.wall() + LONGEST_WAIT) * 1000:
             timers.wake()
 
     while True:

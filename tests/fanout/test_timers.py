@@ -81,6 +81,30 @@ async def test_a_round_wakes_those_whose_call_was_lost_and_nobody_else(
         assert [made.woken for _, made in others] == [0, 0, 0]
 
 
+async def test_what_is_due_before_the_next_round_is_not_late_for_want_of_a_call(
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "LONGEST_WAIT", 0.02)
+    async with asyncio.timeout(20), ladder_on(redis_server.url, keys) as ladder:
+        await ladder.reachable()
+        soon, later = Noted(ladder), Noted(ladder)
+        await ladder.ask("ZADD", keys.timers(0), 100_015, "soon")
+        await ladder.ask("ZADD", keys.timers(1), 100_025, "later")
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(timers.rounds(ladder.pipe, keys, lambda: {0: soon, 1: later}, Stopped()))
+            while not soon.woken:  # noqa: ASYNC110  # there is no event for it
+                await asyncio.sleep(0.005)
+            going.cancel()
+        assert later.woken == 0
+
+
+class Stopped(SystemClock):
+    """Its wall clock says the same for ever."""
+
+    def wall(self) -> float:
+        return 100.0
+
+
 class Noted(Timers):
     """Counts how often it is woken."""
 
