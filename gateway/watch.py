@@ -128,11 +128,19 @@ class Watch:
             if now - opened < self._settings.connect_timeout:
                 return
             del self._strangers[connection]
-            self._ending.enter(connection.close, Disconnect.STALE)
+            self._ending.enter(self._end_stranger, connection)
+
+    def _end_stranger(self, connection: Connection) -> None:
+        if not connection.session.authenticated:  # as it may be by now
+            connection.close(Disconnect.STALE)
 
     def _close_slow(self, now: float) -> None:
         for connection in [c for c in self._stalled if c.overdue(now)]:
-            self._ending.enter(connection.close, Disconnect.SLOW)
+            self._ending.enter(self._end_slow, connection, now)
+
+    def _end_slow(self, connection: Connection, now: float) -> None:
+        if connection.overdue(now):
+            connection.close(Disconnect.SLOW)
 
     def watch_expiry(self, connection: Connection) -> None:
         """Every connection passes by here once per ping interval, and when it shows a token: so only what ends before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -12,8 +13,9 @@ from bus.cursor import Cursor
 from bus.errors import BusDown
 from bus.keys import Keys, inbox_of
 from gateway import joins, pulse
-from gateway.effects import Verified
+from gateway.effects import Claims, Verified
 from gateway.node import Node
+from gateway.pace import BUDGET
 from gateway.watch import CLOSE_PATIENCE
 from gateway.wire.codes import Disconnect
 from gateway.wire.framing import Wire
@@ -397,6 +399,40 @@ async def test_who_does_not_connect_in_time_is_closed(redis_server: RedisSite, k
         node.service.watch.tick(now + 11, 0.0)
         assert stranger.closed is Disconnect.STALE
         assert node.service.admit("test")
+
+
+class Long(Client):
+    """Takes longer to close than a turn of the loop is given."""
+
+    def close(self, disconnect: Disconnect) -> None:
+        super().close(disconnect)
+        time.sleep(2 * BUDGET)
+
+
+async def test_who_connects_while_its_end_waits_for_its_turn_stays(redis_server: RedisSite, keys: Keys) -> None:
+    async with running_node(redis_server.url, keys) as node:
+        other, alice = Long(node), Client(node, Wire.EVENTS)
+        node.service.watch.tick(node.clock.monotonic() + 11, 0.0)
+        assert (other.closed, alice.closed) == (Disconnect.STALE, None)
+        node.service.open_events(alice, Claims("alice", node.clock.wall() + 60), (), {})
+        await settled(node)
+        assert alice.closed is None
+        assert alice in node.service.watch.everyone()
+
+
+async def test_who_reads_again_while_its_end_waits_for_its_turn_stays(redis_server: RedisSite, keys: Keys) -> None:
+    async with running_node(redis_server.url, keys) as node:
+        clients = [Long(node), Long(node)]
+        for client in clients:
+            await client.connect("alice")
+            client.late = True
+            node.service.stalled(client, True)
+        node.service.watch.tick(node.clock.monotonic(), 0.0)
+        (waits,) = [client for client in clients if client.closed is None]
+        waits.late = False
+        node.service.stalled(waits, False)
+        await settled(node)
+        assert waits.closed is None
 
 
 async def test_pings_are_answered_or_the_connection_ends(redis_server: RedisSite, keys: Keys) -> None:
