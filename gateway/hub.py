@@ -198,6 +198,11 @@ class Hub:
         del topic.members[member]
         return self._drop_if_idle(topic)
 
+    def has(self, name: str, member: Connection) -> bool:
+        """Whether a connection listens to a topic."""
+        topic = self.topics.get(name)
+        return topic is not None and member in topic.members
+
     def disband(self, name: str) -> tuple[Sequence[Connection], bool]:
         """All listeners go at once: who they were, and whether the node need not listen any more."""
         topic = self.topics[name]

@@ -228,13 +228,18 @@ class Service:
                     case Leave(topic):
                         self._attendance.leave(connection, topic)
                     case Acked(first, to):
-                        self.receipts.acked(connection.session.user, first, to)
+                        self._acked(connection, first, to)
                     case Receive():
                         pass  # `send` is for applications of their own; a notification service has no use for it
                     case _:
                         answer = self._ask(connection, effect)
             effects = () if answer is None else self._answered(connection, answer)
         self._write(connection, out)
+
+    def _acked(self, connection: Connection, first: int, to: int) -> None:
+        # Who has yet to be told that the log was made anew means the old one.
+        if self.hub.has(connection.session.inbox, connection):
+            self.receipts.acked(connection.session.user, first, to)
 
     def _write(self, connection: Connection, out: list[bytes]) -> None:
         if out and connection.wire is not Wire.EVENTS:

@@ -259,8 +259,10 @@ def test_all_listeners_go_at_once_and_get_nothing_of_what_follows() -> None:
     hub.publish("news:a", "e", 1, body(1))
     flush(hub)
     assert (first.written, second.written, third.offsets) == ([], [], [1])
+    assert [hub.has("news:a", member) for member in (first, second, third)] == [False, False, True]
     assert not hub.leave("news:a", first)
     assert hub.disband("news:a") == ((third,), True)
+    assert not hub.has("news:a", third)
     assert hub.topics == {}
 
 

@@ -82,6 +82,25 @@ async def test_without_a_pong_there_is_no_receipt_however_much_is_written(redis_
         assert await acked(node, "alice") == ((1, 3),)
 
 
+async def test_a_pong_for_a_log_that_was_made_anew_says_nothing_of_the_new_one(
+    redis_server: RedisSite, keys: Keys
+) -> None:
+    async with running_node(redis_server.url, keys) as node:
+        producer, inbox = Producer(node.pipe, keys, kept=100), inbox_of("alice")
+        old, new = Client(node), Client(node)
+        await old.connect("alice")
+        await told(node, old, "alice", 2, producer)
+        await noted(node, "alice", "written")
+        await node.pipe.ask("DEL", keys.meta(inbox), keys.log(inbox))
+        assert node.service.hub.disband(inbox) == ((old,), True)  # and there are others to be told first
+        await new.connect("alice")
+        await told(node, new, "alice", 2, producer)
+        old.say(PONG)
+        assert await acked(node, "alice") == ()
+        new.say(PONG)
+        assert await acked(node, "alice") == ((1, 1),)
+
+
 async def test_a_fresh_device_acknowledges_nothing_old_and_one_that_recovers_what_it_missed(
     redis_server: RedisSite, keys: Keys
 ) -> None:
