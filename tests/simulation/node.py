@@ -307,7 +307,8 @@ class Node(Process):
                     case Leave(topic):
                         self.joins.leave(topic, socket)
                     case Acked(first, to):
-                        self.receipts.acked(socket.session.user, first, to)
+                        if self.hub.has(socket.session.inbox, socket):
+                            self.receipts.acked(socket.session.user, first, to)
                     case _:
                         answer = self._ask(socket, effect)
             effects = () if answer is None else self._answer(socket, answer)
