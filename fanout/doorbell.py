@@ -23,23 +23,28 @@ class Doorbell:
     def __init__(self, line: Pipe, stream: str) -> None:
         self._line, self._stream = line, stream
         self._answer: asyncio.Future[Reply] | None = None
+        self._rung = False
+        """Whether the wait under way was made to return."""
 
     async def wait(self, position: str) -> None:
         """Return when there may be entries after this id: at once where they are there already, or on `ring`.
 
         Also after an outage, for what came while nobody waited has to be looked for.
         """
+        self._rung = False
         if not self._line.up:
             with suppress(BusDown):
                 await self._line.wait_up(OUTAGE)
             return
-        while (found := await self._block(position)) is None:
+        # It may have been rung in the moment in which Redis said that nothing came.
+        while (found := await self._block(position)) is None and not self._rung:
             pass
         if isinstance(found, BusError) and self._line.up:  # else the next wait is for the line
             await asyncio.sleep(OUTAGE)
 
     def ring(self) -> None:
         """Make the wait under way return."""
+        self._rung = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,7 +11,8 @@ import pytest
 from bus.clock import SystemClock
 from bus.connect import BLOCK
 from bus.keys import Keys
-from bus.pipe import Pipe
+from bus.pipe import Arg, OnReply, Pipe
+from bus.pipe.commands import Commands
 from fanout import doorbell
 from fanout.doorbell import Doorbell
 from tests.bus.holding_proxy import holding_proxy
@@ -55,6 +56,31 @@ async def test_it_goes_on_waiting_when_nothing_comes(
         await asyncio.sleep(0.05)  # several waits at Redis
         assert not waiting.done()
         await pipe.ask("XADD", keys.events(0), "*", "e", "x")
+
+
+class Silent(Commands):
+    """A line on which nothing comes; in the moment in which that is said for the first time, `moment` is called."""
+
+    up = True
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.moment: Callable[[], None]
+
+    def post(self, args: Sequence[Arg], on_reply: OnReply) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            asyncio.get_running_loop().call_soon(on_reply, None)
+            asyncio.get_running_loop().call_soon(self.moment)
+
+
+async def test_it_hears_who_rings_in_the_moment_in_which_nothing_came(keys: Keys) -> None:
+    line = Silent()
+    bell = Doorbell(line, keys.events(0))  # type: ignore[arg-type]
+    line.moment = bell.ring
+    async with asyncio.timeout(5):
+        await bell.wait("0-0")
+    assert line.asked == 1
 
 
 async def test_it_can_be_rung_by_hand(redis_server: RedisSite, keys: Keys) -> None:
