@@ -54,7 +54,9 @@ class VerifiedTokens:
         """It was verified, and grants this."""
         if len(token) > LONGEST:
             return
-        self._claims[self._digest(token)] = claims
+        digest = self._digest(token)
+        self._claims.pop(digest, None)
+        self._claims[digest] = claims
         if len(self._claims) > self._most:
             del self._claims[next(iter(self._claims))]
 

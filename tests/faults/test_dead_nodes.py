@@ -24,7 +24,7 @@ OF_NODES: Final = ("tocsin:{node-*", "*:routes", "*:presence", "*:presence_expir
 
 def lasting(redis: Redis) -> set[bytes]:
     """Keys that would stay for ever."""
-    return {key for key in redis.scan_iter(count=1_000) if redis.ttl(key) < 0}
+    return {key for key in redis.scan_iter(count=1_000) if redis.ttl(key) == -1}  # -2: it went meanwhile
 
 
 async def live(gateways: list[Gateway], day: int) -> None:

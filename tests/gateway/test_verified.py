@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.effects import Claims, Stamp
@@ -54,6 +54,7 @@ def test_a_long_one_is_not_kept() -> None:
     assert tokens.find("x" * LONGEST, NOW) is ALICE
 
 
+@example([(True, 2), (True, 0), (True, 2), (True, 1), (False, 0)], 2)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 8)), max_size=60), st.integers(1, 5))
 def test_of_more_than_there_is_room_for_those_used_last_are_kept(uses: list[tuple[bool, int]], most: int) -> None:
     tokens, model = VerifiedTokens(SECRET, most), list[int]()
