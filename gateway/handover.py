@@ -103,7 +103,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def out_of_time(self) -> None:
         """A head or body did not come in time; a client that said nothing is told nothing."""
         if self._waiting:
-            self._refuse(CROWDED)
+            self._turn_away()
         elif self._head or self._reading:
             self._refuse(Refusal(408, "the request did not come in time"))
         else:
@@ -152,7 +152,11 @@ class GatewayProtocol(HttpToolsProtocol):
             self.transport.pause_reading()
             pace.enter(self._go_on, step, data)
         else:
-            self._refuse(CROWDED)
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        self.door.carrier.service.turned_away()
+        self._refuse(CROWDED)
 
     def _go_on(self, step: Callable[[bytes], None], data: bytes) -> None:
         self.door.waiting.release(len(data))

@@ -43,6 +43,7 @@ class Echo:
     stalls: list[bool] = field(default_factory=list)
     admits: bool = True
     isolated: bool = False
+    sent_away: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def opened(self, connection: Connection) -> None:
@@ -64,7 +65,7 @@ class Echo:
         self.changed.set()
 
     def turned_away(self) -> None:
-        pass
+        self.sent_away += 1
 
     def admit(self, remote: str) -> bool:
         return self.admits

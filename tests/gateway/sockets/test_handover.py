@@ -186,22 +186,26 @@ async def test_a_herd_waits_in_line_and_all_it_said_is_heard() -> None:
 
 
 async def test_who_waits_too_long_in_line_is_told_to_come_again() -> None:
-    async with serving(Echo(GatewaySettings(header_timeout=0.2))) as served:
+    echo = Echo(GatewaySettings(header_timeout=0.2))
+    async with serving(echo) as served:
         sockets = served.protocol.door.upgrades = Held()  # type: ignore[assignment]
         assert await refused(await served.client(), UPGRADE) == 503
+        assert echo.sent_away == 1
         sockets.go_on()
         assert served.protocol.door.waiting.things == 0
 
 
 async def test_the_line_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "MOST_WAITING", 2 * len(UPGRADE))
-    async with serving(Echo()) as served:
+    echo = Echo()
+    async with serving(echo) as served:
         sockets = served.protocol.door.upgrades = Held()  # type: ignore[assignment]
         waiting = [await served.client() for _ in range(2)]
         for client in waiting:
             await client.send(UPGRADE)
         await sockets.has(2)
         assert await refused(await served.client(), UPGRADE) == 503
+        assert echo.sent_away == 1
         sockets.go_on()
         assert [status(await client.head()) for client in waiting] == [101, 101]
 
