@@ -39,15 +39,15 @@ GREETING = 2_000
 class Size:
     """How much of it."""
 
-    events: int = 12_000
+    events: int = 6_000
     people: int = 10_000
     workers: tuple[int, ...] = (1, 2, 4)
     masters: tuple[int, ...] = (1, 3)
     growing_people: tuple[int, ...] = (1_000, 10_000, 100_000)
     growing_partitions: tuple[int, ...] = (16, 64, 256)
     growing_nodes: tuple[int, ...] = (1, 10, 100)
-    turns: int = 3
-    """So often one Redis and a cluster are measured by turns."""
+    turns: int = 5
+    """So often each of those that are compared is measured."""
 
 
 SMALL = Size(1_000, 500, (1, 2), (1, 3), (200, 1_000), (16, 64), (1, 10))
@@ -186,12 +186,6 @@ class _Cost:
         }
 
 
-def _cost(server: Crew, people: int, events: int) -> _Cost:
-    with server:
-        _warm_up(server, people, events)
-        return _measured(server, people, events)
-
-
 def _warm_up(server: Crew, people: int, events: int) -> None:
     server.greet(people)
     server.work(events // 4, people)
@@ -210,57 +204,60 @@ def _measured(server: Crew, people: int, events: int) -> _Cost:
 
 
 def _ratios(readings: Readings, name: str, first: int, last: int) -> Readings:
-    """The dearest against the first."""
+    """The last against the first."""
     return {
         f"{name}_{what}_ratio": readings[f"{name}_{last}_{what}"] / readings[f"{name}_{first}_{what}"]
         for what in ("us", "commands")
     }
 
 
-def _series(name: str, counts: Sequence[int], made: Callable[[int], Crew], size: Size) -> Readings:
-    """The same events through a crew of each count."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One of those that are compared: what there are `count` of, the crew with so many, and the people it works for."""
+
+    count: int
+    crew: Crew
+    people: int
+
+
+def _series(name: str, entries: Sequence[_Entry], size: Size) -> Readings:
+    """The same events through each: medians of several turns, for the same machine is faster in one minute than in the
+    next."""
+    with ExitStack() as stack:
+        for entry in entries:
+            stack.enter_context(entry.crew)
+            _warm_up(entry.crew, entry.people, size.events)
+        turns = [_turn(name, entries, size) for _ in range(size.turns)]
+    return {reading: median(turn[reading] for turn in turns) for reading in turns[0]}
+
+
+def _turn(name: str, entries: Sequence[_Entry], size: Size) -> Readings:
     readings: Readings = {}
-    for count in counts:
-        readings |= _cost(made(count), size.people, size.events).readings(f"{name}_{count}")
-    return readings | _ratios(readings, name, counts[0], counts[-1])
+    for entry in entries:
+        readings |= _measured(entry.crew, entry.people, size.events).readings(f"{name}_{entry.count}")
+    return readings | _ratios(readings, name, entries[0].count, entries[-1].count)
+
+
+def _grown(name: str, counts: Sequence[int], made: Callable[[Path, int], Crew], server: Server, size: Size) -> Readings:
+    entries = [_Entry(count, made(server.folder / f"{name}-{count}", count), size.people) for count in counts]
+    return _series(name, entries, size)
 
 
 def workers(server: Server, size: Size) -> Readings:
     """Through one worker and several."""
-    return _series("workers", size.workers, lambda n: Crew(server.folder / f"workers-{n}", workers=n), size)
+    return _grown("workers", size.workers, lambda folder, n: Crew(folder, workers=n), server, size)
 
 
 def masters(server: Server, size: Size) -> Readings:
-    """With one Redis and with a cluster: medians of several turns, for the same machine is faster in one minute than in
-    the next."""
-    counts = size.masters
-    with ExitStack() as stack:
-        crews = [stack.enter_context(Crew(server.folder / f"masters-{n}", masters=n)) for n in counts]
-        for crew in crews:
-            _warm_up(crew, size.people, size.events)
-        turns = [_turn(crews, size) for _ in range(size.turns)]
-    return {name: median(turn[name] for turn in turns) for name in turns[0]}
-
-
-def _turn(crews: Sequence[Crew], size: Size) -> Readings:
-    readings: Readings = {}
-    for crew in crews:
-        readings |= _measured(crew, size.people, size.events).readings(f"masters_{crew.masters}")
-    return readings | _ratios(readings, "masters", crews[0].masters, crews[-1].masters)
+    """With one Redis and with a cluster."""
+    return _grown("masters", size.masters, lambda folder, n: Crew(folder, masters=n), server, size)
 
 
 def growth(server: Server, size: Size) -> Readings:
     """The same number of events among ever more people, with ever more partitions, and with ever more gateway nodes."""
-    readings: Readings = {}
-    for people in size.growing_people:
-        made = Crew(server.folder / f"people-{people}")
-        readings |= _cost(made, people, size.events).readings(f"people_{people}")
-    readings |= _ratios(readings, "people", size.growing_people[0], size.growing_people[-1])
-    parted = _series(
-        "partitions",
-        size.growing_partitions,
-        lambda n: Crew(server.folder / f"partitions-{n}", partitions=n),
-        size,
+    entries = [_Entry(n, Crew(server.folder / f"people-{n}"), n) for n in size.growing_people]
+    readings = _series("people", entries, size)
+    readings |= _grown(
+        "partitions", size.growing_partitions, lambda folder, n: Crew(folder, partitions=n), server, size
     )
-    noded = _series("nodes", size.growing_nodes, lambda n: Crew(server.folder / f"nodes-{n}", nodes=n), size)
-    return readings | parted | noded
+    return readings | _grown("nodes", size.growing_nodes, lambda folder, n: Crew(folder, nodes=n), server, size)

@@ -115,6 +115,8 @@ def _together() -> list[Figure]:
             found += [
                 Figure(f"scale_delivery_{count}_ratio", f"{at}: a delivery against one process's", "×", FLAT),
                 Figure(f"scale_connect_{count}_ratio", f"{at}: a connect against one process's", "×", FLAT),
+                Figure(f"scale_apart_{count}_us", f"{count} systems on that core: CPU per connect", "µs"),
+                Figure(f"scale_apart_{count}_ratio", f"{at}: a connect against theirs", "×", FLAT),
             ]
     for count in PROCESSES:
         found += _event(f"workers_{count}", f"{count} fan-out worker{'s' * (count > 1)}")

@@ -4,6 +4,9 @@ All of them share one core, so what is compared is CPU time, not speed; and the 
 what grows is only what each process does for itself: its stream, its heartbeat, its copy of every event. They take
 turns, several times, for the same machine is faster in one minute than in the next: each is compared with the one
 process that came just before.
+
+Processes that take turns on a core find their caches full of each other's things, which none does that has a core of
+its own. What that alone costs is shown by as many systems of one process each beside each other on that core: "apart".
 """
 
 from __future__ import annotations
@@ -84,20 +87,45 @@ def _connections(text: str) -> int:
 def scale(client: Sequence[str], server: Server, size: Size) -> Readings:
     """CPU per connect and per delivery, and their ratio to those of one process: medians of all turns."""
     with ExitStack() as stack:
-        groups = [stack.enter_context(Gateways(server.folder / f"gateways-{n}", n)) for n in size.processes]
-        turns = [_turn(client, groups, size) for _ in range(size.turns)]
+
+        def started(name: str, processes: int) -> Gateways:
+            return stack.enter_context(Gateways(server.folder / f"gateways-{name}", processes))
+
+        together = [started(str(count), count) for count in size.processes if count > 1]
+        apart = [started(f"apart-{number}", 1) for number in range(max(size.processes))]
+        turns = [_turn(client, together, apart, size) for _ in range(size.turns)]
     return {name: median(turn[name] for turn in turns) for name in turns[0]}
 
 
-def _turn(client: Sequence[str], groups: Sequence[Gateways], size: Size) -> Readings:
-    readings: Readings = {}
-    for gateways in groups:
+def _turn(client: Sequence[str], together: Sequence[Gateways], apart: Sequence[Gateways], size: Size) -> Readings:
+    readings = _cost(client, apart[0], size)
+    for gateways in together:
         readings |= _cost(client, gateways, size)
-    for gateways in groups[1:]:
+        count = gateways.processes
         for what in ("delivery", "connect"):
-            name = f"scale_{what}_{gateways.processes}"
-            readings[f"{name}_ratio"] = readings[f"{name}_us"] / readings[f"scale_{what}_{groups[0].processes}_us"]
+            ratio = readings[f"scale_{what}_{count}_us"] / readings[f"scale_{what}_1_us"]
+            readings[f"scale_{what}_{count}_ratio"] = ratio
+        readings[f"scale_apart_{count}_us"] = _apart(client, apart[:count], size)
+        ratio = readings[f"scale_connect_{count}_us"] / readings[f"scale_apart_{count}_us"]
+        readings[f"scale_apart_{count}_ratio"] = ratio
     return readings
+
+
+def _apart(client: Sequence[str], systems: Sequence[Gateways], size: Size) -> float:
+    """CPU per connect, in µs, where as many connect at once to systems that have nothing in common but the core."""
+    each, window = size.connections // len(systems), max(1, size.window // len(systems))
+    cpu = sum(system.cpu() for system in systems)
+    with ExitStack() as stack:
+        plans = [replace(system.plan(each, topic=True, window=window), nap=NAP) for system in systems]
+        for drain in [stack.enter_context(Drain(client, plan, LOAD_CORE)) for plan in plans]:
+            drain.wait_ready()
+        spent = sum(system.cpu() for system in systems) - cpu
+    _until_gone(systems)
+    return spent / (each * len(systems)) * 1e6
+
+
+def _until_gone(systems: Sequence[Gateways]) -> None:
+    wait_until(lambda: not any(map(sum, (system.connections() for system in systems))), GONE, "not all have gone")
 
 
 def _cost(client: Sequence[str], server: Gateways, size: Size) -> Readings:
@@ -111,7 +139,7 @@ def _cost(client: Sequence[str], server: Gateways, size: Size) -> Readings:
             raise Failed(f"{size.connections} connections were shared out as {shares}")
         warm_up(server, drain, size.connections)
         spent = rounds(server, drain, size.connections, 1, size.rounds)
-    wait_until(lambda: not sum(server.connections()), GONE, "the connections of this turn are not gone")
+    _until_gone([server])
     return {
         f"scale_connect_{server.processes}_us": connect * 1e6,
         f"scale_delivery_{server.processes}_us": spent.cpu / spent.messages * 1e6,
