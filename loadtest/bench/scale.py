@@ -114,9 +114,11 @@ def _turn(client: Sequence[str], together: Sequence[Gateways], apart: Sequence[G
 def _apart(client: Sequence[str], systems: Sequence[Gateways], size: Size) -> float:
     """CPU per connect, in µs, where as many connect at once to systems that have nothing in common but the core."""
     each, window = size.connections // len(systems), max(1, size.window // len(systems))
+    for system in systems:
+        system.renew()
+    plans = [replace(system.plan(each, topic=True, window=window), nap=NAP) for system in systems]
     cpu = sum(system.cpu() for system in systems)
     with ExitStack() as stack:
-        plans = [replace(system.plan(each, topic=True, window=window), nap=NAP) for system in systems]
         for drain in [stack.enter_context(Drain(client, plan, LOAD_CORE)) for plan in plans]:
             drain.wait_ready()
         spent = sum(system.cpu() for system in systems) - cpu
@@ -129,6 +131,7 @@ def _until_gone(systems: Sequence[Gateways]) -> None:
 
 
 def _cost(client: Sequence[str], server: Gateways, size: Size) -> Readings:
+    server.renew()
     plan = replace(server.plan(size.connections, topic=True, window=size.window), nap=NAP)
     cpu = server.cpu()
     with Drain(client, plan, LOAD_CORE) as drain:

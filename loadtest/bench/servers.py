@@ -298,6 +298,11 @@ class Tocsin(Server):
             self.port, "/connection/websocket", connections, hello, 2 if topic else 1, window, None if topic else STAMP
         )
 
+    def renew(self) -> None:
+        """Have whoever connects from now on bring a token that no gateway has seen: it need not look twice at one."""
+        for hello in self.folder.glob("hello-*"):
+            hello.unlink()
+
     def broadcast(self, count: int) -> None:
         events = []
         for _ in range(count):
