@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,9 +38,17 @@ class Context:
     def show(self, value: Any, lines: Sequence[str]) -> int:
         """Print `value` as JSON when asked for by --json, else the lines."""
         text = json.dumps(value, default=str) if self.arguments.json else "\n".join(lines)
-        if text:
-            print(text)
-        return 0
+        return _print(text) if text else 0
+
+
+def _print(text: str) -> int:
+    """Whoever reads it may have had enough (`| head`): nobody's fault, but told to scripts as by other programs."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail once more at the end
+        return 128 + signal.SIGPIPE
+    return 0
 
 
 EXPECTED = (Trouble, BadSetting, BusError, OSError, BaseExceptionGroup)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +151,18 @@ def test_dead_without_redis_says_so(capsys: pytest.CaptureFixture[str], monkeypa
     code, _, err = run(capsys, "dead", "ls")
     assert code == UNAVAILABLE
     assert "TOCSIN_REDIS_URL" in err
+
+
+def test_who_has_read_enough_is_not_told_of_a_fault(tmp_path: Path) -> None:
+    """As in `tocsin token alice | head -c 1`."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "tocsin", "token", "alice", "--data-folder", str(tmp_path)]
+    try:
+        ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    finally:
+        os.close(write)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
