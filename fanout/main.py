@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -12,9 +11,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Final
 
 from bus.clock import Clock, SystemClock
+from bus.collector import look_rarely
 from bus.connect import BLOCK, COMMAND_TIMEOUT
 from bus.errors import BusDown, BusError
 from bus.fitness import fit
@@ -38,9 +37,6 @@ from fanout.settings import FanoutSettings, load
 from fanout.stats import Stats
 from fanout.vital import Vital
 from fanout.worker import Worker
-
-RARELY: Final = (50_000, 20, 100)
-"""When the garbage collector looks, as `gc.set_threshold` takes it."""
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +100,7 @@ async def run(settings: FanoutSettings, stop: asyncio.Event, clock: Clock | None
             await stored.look()
         background += [group.create_task(served.run()), group.create_task(stored.run())]
         log.info("at work", extra={"worker": name})
-        gc.freeze()
-        # A batch in the making has thousands of objects, none of them in a cycle; to look for some all the time, and
-        # among all that belongs to the partitions, cost a tenth of what else is done.
-        gc.set_threshold(*RARELY)
+        look_rarely()
         await worker.run(stop)
         for task in background:
             task.cancel()

@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator
 from bus.keys import INBOX, Keys, inbox_of
 from bus.pipe import Pipe
 from gateway.connection import Connection
-from gateway.effects import Answer, Denied, Done, Failed
+from gateway.effects import Answer, Denied, Done, Failed, OnAnswer
 from gateway.hub import Hub
 from gateway.limits import Tally
 from gateway.places import Places, address_digest
 from gateway.settings import GatewaySettings
 from gateway.wire.codes import Disconnect, Error
-
-OnAnswer = Callable[[Answer], None]
 
 
 class Admission:

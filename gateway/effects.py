@@ -6,6 +6,7 @@ An effect is something to do; some effects are questions, and each question gets
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -218,3 +219,4 @@ class Failed:
 
 
 Answer = Verified | Denied | Joined | Page | Present | Returned | Done | Failed
+OnAnswer = Callable[[Answer], None]

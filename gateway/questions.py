@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -10,13 +9,11 @@ from gateway.admission import Admission
 from gateway.attendance import Attendance
 from gateway.calls import Calls
 from gateway.connection import Connection
-from gateway.effects import Admit, Answer, Call, Join, Publish, Question, ReadHistory, ReadPresence, Verify
+from gateway.effects import Admit, Answer, Call, Join, OnAnswer, Publish, Question, ReadHistory, ReadPresence, Verify
 from gateway.history import History
 from gateway.presence import Presence
 from gateway.publishing import Publishing
 from gateway.verifier import Verifier
-
-OnAnswer = Callable[[Answer], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def median(values: Sequence[float]) -> float:
@@ -13,6 +13,13 @@ def median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def medians(turns: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each reading, over turns that all have the same ones. Raises `ValueError` for no turns."""
+    if not turns:
+        raise ValueError("no turns to take medians of")
+    return {reading: median([turn[reading] for turn in turns]) for reading in turns[0]}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -13,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Final
 
 from bus.allowances import Allowances
 from bus.clock import Clock, SystemClock
+from bus.collector import look_rarely
 from bus.connect import BLOCK, COMMAND_TIMEOUT
 from bus.errors import BusDown, BusError
 from bus.fitness import fit
@@ -41,11 +40,7 @@ from fanout.metrics import MetricsServer
 from fanout.render import Templates
 from fanout.vital import Vital
 
-RARELY: Final = (50_000, 20, 100)
-"""When the garbage collector looks, as `gc.set_threshold` takes it."""
-
 log = logging.getLogger(__name__)
-
 
 Find = Callable[[DeliverSettings, str, Clock], Mapping[str, Sequence[Provider]]]
 """The providers of a channel by kind."""
@@ -92,10 +87,7 @@ async def run(
             await served.look()
         background.append(group.create_task(served.run()))
         log.info("at work", extra={"worker": name, "channel": ", ".join(channels)})
-        gc.freeze()
-        # Each delivery makes some hundred objects that die with it; to look for cycles among them all the time cost a
-        # tenth of what else is done.
-        gc.set_threshold(*RARELY)
+        look_rarely()
         async with asyncio.TaskGroup() as work:
             for worker in workers:
                 work.create_task(worker.run(stop))

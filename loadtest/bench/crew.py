@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import redis
@@ -22,6 +21,7 @@ from loadtest.bench.fanout import FAR, NODE, SLOW, Worker, partition_of
 from loadtest.bench.masters import form
 from loadtest.bench.process import Failed, Process, cpu_seconds, wait_until
 from loadtest.bench.servers import LOAD_CORE, START_TIMEOUT, Server, all_free, free_ports
+from loadtest.figures import medians
 
 Readings = dict[str, float]
 
@@ -228,7 +228,7 @@ def _series(name: str, entries: Sequence[_Entry], size: Size) -> Readings:
             stack.enter_context(entry.crew)
             _warm_up(entry.crew, entry.people, size.events)
         turns = [_turn(name, entries, size) for _ in range(size.turns)]
-    return {reading: median(turn[reading] for turn in turns) for reading in turns[0]}
+    return medians(turns)
 
 
 def _turn(name: str, entries: Sequence[_Entry], size: Size) -> Readings:

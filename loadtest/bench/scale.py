@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 
 from loadtest.bench.drain import Drain
 from loadtest.bench.process import Failed, Process, cpu_seconds, wait_until
 from loadtest.bench.rounds import NAP, rounds, warm_up
 from loadtest.bench.servers import LOAD_CORE, SERVER_CORE, Server, Tocsin, free_ports
 from loadtest.bench.wire import Http
+from loadtest.figures import medians
 
 Readings = dict[str, float]
 
@@ -94,7 +94,7 @@ def scale(client: Sequence[str], server: Server, size: Size) -> Readings:
         together = [started(str(count), count) for count in size.processes if count > 1]
         apart = [started(f"apart-{number}", 1) for number in range(max(size.processes))]
         turns = [_turn(client, together, apart, size) for _ in range(size.turns)]
-    return {name: median(turn[name] for turn in turns) for name in turns[0]}
+    return medians(turns)
 
 
 def _turn(client: Sequence[str], together: Sequence[Gateways], apart: Sequence[Gateways], size: Size) -> Readings:

@@ -6,25 +6,8 @@ import pytest
 
 from bus.keys import inbox_of
 from gateway.batch import PINGS, Batch, in_several, write_all, write_joined, write_with_pings
-from gateway.pings import Pings
 from gateway.wire.framing import Wire
-
-
-class Listener:
-    """Keeps what it is given."""
-
-    def __init__(self, wire: Wire = Wire.WEBSOCKET) -> None:
-        self.wire = wire
-        self.session = Pings()
-        self.written: list[bytes] = []
-        self.offered: list[tuple[str, int, bytes]] = []
-
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
-
-    def offer(self, topic: str, offset: int, publication: bytes) -> None:
-        self.offered.append((topic, offset, publication))
-
+from tests.gateway.listener import Listener
 
 INBOX = inbox_of("alice")
 TWO = ((4, b'"data":1'), (5, b'"data":2'))

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from gateway.entrance import MOST, MOST_OF_ALL, Entrance
 from gateway.pace import Pace
 from gateway.states import State
+from tests.gateway.turns import SlowClock, until
 
 
-class Slow:
+class Slow(SlowClock):
     """A clock that only moves when somebody is served, and what was served."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        super().__init__()
         self.served: list[tuple[Any, bytes]] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
 
     def serve(self, connection: Any, message: bytes) -> None:
         self.now += 0.002
@@ -39,16 +32,6 @@ class Newcomer(SimpleNamespace):
 
 def entrance(slow: Slow) -> Entrance:
     return Entrance(Pace(slow), slow.serve)
-
-
-async def until(check: Callable[[], bool]) -> int:
-    """How many turns of the loop it took."""
-    async with asyncio.timeout(5):
-        turns = 0
-        while not check():
-            await asyncio.sleep(0)
-            turns += 1
-        return turns
 
 
 async def test_a_few_are_served_at_once_and_the_rest_turn_by_turn_in_order() -> None:

@@ -11,26 +11,15 @@ from hypothesis import strategies as st
 from bus.cursor import Cursor
 from gateway.batch import PINGS
 from gateway.hub import MAX_AHEAD, SLICE, Behind, Hub, Landing, Verdict
-from gateway.pings import Pings
 from gateway.wire.codes import Disconnect
 from gateway.wire.framing import Wire
+from tests.gateway.listener import Listener
 
 
-class Client:
+class Client(Listener):
     """A listener that keeps what it is given."""
 
-    def __init__(self, wire: Wire = Wire.WEBSOCKET) -> None:
-        self.wire = wire
-        self.session = Pings()
-        self.remote = ""
-        self.written: list[bytes] = []
-        self.offered: list[tuple[str, int, bytes]] = []
-
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
-
-    def offer(self, topic: str, offset: int, publication: bytes) -> None:
-        self.offered.append((topic, offset, publication))
+    remote = ""
 
     def close(self, disconnect: Disconnect) -> None: ...
     def overdue(self, now: float) -> bool:

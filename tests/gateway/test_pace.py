@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from gateway.pace import Pace
+from tests.gateway.turns import SlowClock, until
 
 
-class Slow:
+class Slow(SlowClock):
     """A clock that only moves when a step is done, and what was done."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        super().__init__()
         self.done: list[object] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
 
     def step(self, name: object) -> None:
         self.now += 0.002
         self.done.append(name)
-
-
-async def until(check: Callable[[], bool]) -> int:
-    """How many turns of the loop it took."""
-    async with asyncio.timeout(5):
-        turns = 0
-        while not check():
-            await asyncio.sleep(0)
-            turns += 1
-        return turns
 
 
 async def test_a_few_are_done_at_once_and_the_rest_turn_by_turn_in_order() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.figures import median, percentile
+from loadtest.figures import median, medians, percentile
 
 values = st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=50)
 
@@ -14,6 +14,12 @@ values = st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), mi
 def test_median_of_odd_and_even_counts() -> None:
     assert median([3, 1, 2]) == 2
     assert median([4, 1, 2, 3]) == 2.5
+
+
+def test_medians_are_those_of_each_reading() -> None:
+    assert medians([{"a": 1, "b": 9}, {"a": 3, "b": 7}, {"a": 2, "b": 8}]) == {"a": 2, "b": 8}
+    with pytest.raises(ValueError, match="no turns"):
+        medians([])
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(0, 1), (1, 1), (50, 50), (99, 99), (99.5, 100), (100, 100)])
