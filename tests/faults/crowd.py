@@ -67,12 +67,11 @@ class Person:
 
     async def run(self) -> None:
         """Be connected until cancelled."""
-        loop = asyncio.get_running_loop()
         self.port = self.port or self.chance.choice(self.ports)
         try:
             while True:
                 with suppress(OSError):
-                    _, self._link = await loop.create_connection(lambda: Link(self), "127.0.0.1", self.port)
+                    self._link = await self.dial()
                     await self._link.over
                 self.ready.clear()
                 await asyncio.sleep(self.chance.uniform(*PAUSE))
@@ -80,6 +79,11 @@ class Person:
         finally:
             if self._link is not None:
                 self._link.drop()
+
+    async def dial(self) -> Link:
+        """A new connection to its port. Raises OSError."""
+        _, link = await asyncio.get_running_loop().create_connection(lambda: Link(self), "127.0.0.1", self.port)
+        return link
 
     # What a link tells -------------------------------------------------------------------------------------------
 
