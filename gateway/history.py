@@ -9,7 +9,7 @@ from bus.errors import BusError
 from bus.keys import Keys
 from bus.pipe import Pipe, Reply
 from gateway.effects import Failed, Page
-from gateway.joins import META_TTL, read
+from gateway.joins import META_TTL, MOST_BYTES, read
 from gateway.names import Names
 from gateway.wire.codes import Error
 
@@ -23,7 +23,8 @@ class History:
     def read(
         self, topic: str, limit: int, since: Cursor | None, reverse: bool, on_page: Callable[[Page | Failed], None]
     ) -> None:
-        """At most `limit` publications after `since`, or before it and newest first; None is the very end.
+        """At most `limit` publications after `since`, or before it and newest first; None is the very end. Fewer when
+        they are large: a page is one reply, and no reply is to be more than a slow phone can read.
 
         A cursor without an epoch is of whichever there is; one of an epoch of which nothing is known is refused.
         """
@@ -40,7 +41,7 @@ class History:
 
         log, meta, _, bodies = self._keys.listening(topic)
         start = _from(None if since is None else since.offset, reverse)
-        arguments = (self._names.next(), start, "1" if reverse else "0", limit, bodies, META_TTL)
+        arguments = (self._names.next(), start, "1" if reverse else "0", limit, bodies, META_TTL, MOST_BYTES)
         self._pipe.post_script("history", (log, meta), arguments, answered)
 
 
