@@ -66,7 +66,7 @@ def left(gateway: Gateway) -> dict[str, float]:
 
 def until_left(gateway: Gateway) -> None:
     """Wait until nothing is."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 30
     while found := left(gateway):
         assert time.monotonic() < deadline, found
         time.sleep(0.05)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import orjson
 import pytest
@@ -25,8 +25,15 @@ SENT = 100
 """Publications of 16 KB for one who does not read: six times what may wait for it."""
 
 
-async def raw(gateway: Gateway) -> Raw:
-    return Raw(*await asyncio.open_connection("127.0.0.1", gateway.port))
+@asynccontextmanager
+async def raw(gateway: Gateway) -> AsyncIterator[Raw]:
+    """Dropped at the end, whatever came of it."""
+    client = Raw(*await asyncio.open_connection("127.0.0.1", gateway.port))
+    try:
+        yield client
+    finally:
+        client.writer.transport.abort()
+        await asyncio.sleep(0)  # only then is the socket closed
 
 
 async def flooded(client: Raw, data: bytes, total: int) -> bool:
@@ -48,16 +55,13 @@ async def flooded(client: Raw, data: bytes, total: int) -> bool:
 async def test_a_head_without_an_end(running: System, path: str, line: bytes) -> None:
     gateway = running.gateways[0]
     async with undisturbed(running) as healthy, memory_of(gateway, 15 * MB):
-        client = await raw(gateway)
         begin = f"GET {path} HTTP/1.1\r\nHost: a\r\nX-Secret: {PLANTED}".encode()
-        await client.send(begin)
-        await flooded(client, line, 80 * MB)
-        await healthy.served()
-        client.writer.transport.abort()
-        client = await raw(gateway)
-        answer = await client.ask(begin + line)
-        assert answer.startswith(b"HTTP/1.1 431 ")
-        client.writer.transport.abort()
+        async with raw(gateway) as client:
+            await client.send(begin)
+            await flooded(client, line, 80 * MB)
+            await healthy.served()
+        async with raw(gateway) as client:
+            assert (await client.ask(begin + line)).startswith(b"HTTP/1.1 431 ")
 
 
 async def test_bodies_without_an_end(running: System) -> None:
@@ -68,16 +72,14 @@ async def test_bodies_without_an_end(running: System) -> None:
             (b"Content-Length: 999999999999\r\n\r\n", PLANTED.encode() * 8_000),
             (b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + bytes(65_536) + b"\r\n"),
         ):
-            client = await raw(gateway)
-            await client.send(head + begin)
-            await flooded(client, piece, 80 * MB)
-            await healthy.served()
-            client.writer.transport.abort()
-        client = await raw(gateway)
-        answer = await client.ask(head + b"Content-Length: 2000000\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 413 ")
-        assert PLANTED not in str(problem_of(await client.reader.readexactly(length_of(answer))))
-        client.writer.transport.abort()
+            async with raw(gateway) as client:
+                await client.send(head + begin)
+                await flooded(client, piece, 80 * MB)
+                await healthy.served()
+        async with raw(gateway) as client:
+            answer = await client.ask(head + b"Content-Length: 2000000\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 413 ")
+            assert PLANTED not in str(problem_of(await client.reader.readexactly(length_of(answer))))
 
 
 def length_of(head: bytes) -> int:
@@ -87,20 +89,24 @@ def length_of(head: bytes) -> int:
 async def test_sockets_that_say_nothing_or_little(running: System) -> None:
     """They are dropped after the time for a head, a handshake without a `connect` after the time for that."""
     gateway = running.gateways[0]
-    async with undisturbed(running) as healthy, memory_of(gateway, 25 * MB):
-        silent = [await raw(gateway) for _ in range(500)]
-        slow = [await raw(gateway) for _ in range(20)]
-        for client in slow:
-            await client.send(UPGRADE[:40])
-        mute = [await raw(gateway) for _ in range(200)]
-        for client in mute:
-            assert (await client.ask(UPGRADE)).startswith(b"HTTP/1.1 101 ")
+    async with undisturbed(running) as healthy, memory_of(gateway, 25 * MB), AsyncExitStack() as stack:
+
+        async def another() -> Raw:
+            return await stack.enter_async_context(raw(gateway))
+
+        silent = [await another() for _ in range(500)]
+        slow, mute = list[Raw](), list[Raw]()
+        # Whoever says something says it at once: those before it may have taken as long as a head may take.
+        for _ in range(20):
+            slow.append(await another())
+            await slow[-1].send(UPGRADE[:40])
+        for _ in range(200):
+            mute.append(await another())
+            assert (await mute[-1].ask(UPGRADE)).startswith(b"HTTP/1.1 101 ")
         await healthy.served()
         assert {await client.rest() for client in silent} == {b""}
         assert {(await client.rest())[:13] for client in slow} == {b"HTTP/1.1 408 "}
         assert {await client.close_code() for client in mute} == {3502}
-        for client in (*silent, *slow, *mute):
-            client.writer.transport.abort()
 
 
 # Frames ------------------------------------------------------------------------------------------------------------
@@ -129,8 +135,10 @@ async def test_frames_without_an_end(running: System, flood: bytes, total: int, 
             async with peer.not_reading():
                 taken = await flooded(peer, flood, total)
                 await healthy.served()
-            if taken:  # else the connection was dropped with its close frame unread
-                assert await peer.close_code() == code
+            # Who takes too long, or says too much after it was closed, is dropped with its close frame unread: while
+            # it sends, or when the kernel had taken the rest of it.
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                assert not taken or await peer.close_code() == code
         async with Peer.connected(gateway, "mallory") as peer:
             await peer.send(flood)
             assert await peer.close_code() == code
@@ -218,8 +226,10 @@ async def test_who_never_reads_is_cut_off_and_recovers(running: System) -> None:
         before, got = await slow_ones(), []
         async with Peer.connected(gateway, "slow") as slow:
             start = (await slow.command("subscribe", channel="room:flood"))["subscribe"]
+            await publish(fast, {"n": 0, "body": body})
+            got.append((await slow.hear())["push"]["pub"])  # of the others its kernel may take none
             async with slow.not_reading():
-                for n in range(SENT):
+                for n in range(1, SENT):
                     await publish(fast, {"n": n, "body": body})  # all that is sent is there, however late that is
             with suppress(ConnectionError, asyncio.IncompleteReadError):  # when it took us too long to get here
                 while isinstance(heard := await slow.hear(), dict):
@@ -228,7 +238,7 @@ async def test_who_never_reads_is_cut_off_and_recovers(running: System) -> None:
                 await slow.send(masked(struct.pack("!H", 3008), Opcode.CLOSE))
         await healthy.served()
         await until(slow_ones, before + 1)
-        assert 0 < len(got) < SENT
+        assert len(got) < SENT
         async with Peer.connected(gateway, "slow") as slow:
             place = {"recover": True, "epoch": start["epoch"], "offset": got[-1]["offset"]}
             reply = (await slow.command("subscribe", channel="room:flood", **place))["subscribe"]

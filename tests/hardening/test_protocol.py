@@ -103,7 +103,7 @@ async def test_what_is_no_command_ends_the_connection(running: System) -> None:
     wrong = {}
     async with undisturbed(running):
         for name, text in CLOSES.items():
-            async with asyncio.timeout(10), Peer.connected(gateway, "mallory") as peer:
+            async with asyncio.timeout(30), Peer.connected(gateway, "mallory") as peer:
                 await peer.say(text)
                 heard = await peer.hear()
                 if heard != (3500 if name == "a refresh by rubbish" else 3501):
@@ -182,7 +182,7 @@ async def test_commands_before_connect(running: System) -> None:
 
 async def test_what_is_behind_a_refused_connect_is_void(running: System) -> None:
     """All in one message, as the SDKs send it."""
-    async with asyncio.timeout(10), Peer.open(running.gateways[0]) as peer:
+    async with asyncio.timeout(30), Peer.open(running.gateways[0]) as peer:
         first = json.dumps({"id": 1, "connect": {"token": token("mallory", ttl=-100)}})
         await peer.say(
             "\n".join((first, said("subscribe", channel="room:a"), said("publish", channel="room:a", data=1)))

@@ -15,6 +15,7 @@ import orjson
 import pytest
 
 from bus.clock import SystemClock
+from gateway.jwks import COOLDOWN
 from tests.gateway.echo import UPGRADE, Raw
 from tests.gateway.signing import encoded, forged, private, public_pem
 from tests.gateway.streams import Stream
@@ -28,6 +29,8 @@ GRACE = 25
 """Seconds after the end of a token within which its successor may still come."""
 SOON = 4 - GRACE
 """Lifetime of a token that the leeway of these gateways still lets in, and that is over in four seconds."""
+PATIENCE = 30
+"""Seconds in which anything is answered that is answered at all."""
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def by_issuer(kid: str, name: str = "ES256", **changes: Any) -> str:
 
 async def verdict(gateway: Gateway, made: str) -> int:
     """Code of the error or of the close that answers a connect; 0 when it is let in."""
-    async with asyncio.timeout(20), Peer.open(gateway) as peer:
+    async with asyncio.timeout(PATIENCE), Peer.open(gateway) as peer:
         heard = await peer.command("connect", token=made)
         return heard if isinstance(heard, int) else int(heard.get("error", {}).get("code", 0))
 
@@ -115,19 +118,17 @@ async def test_a_token_of_a_megabyte(running: System) -> None:
     gateway = running.gateways[0]
     huge = signed(claims(info="x" * 1_000_000))
     async with undisturbed(running), memory_of(gateway, 15_000_000):
-        async with asyncio.timeout(20), Peer.open(gateway) as peer:
+        async with asyncio.timeout(PATIENCE), Peer.open(gateway) as peer:
             await peer.say(orjson.dumps({"id": 1, "connect": {"token": huge}}))
             assert await peer.close_code() == 1009
-        client = Raw(*await asyncio.open_connection("127.0.0.1", gateway.port))
-        answer = await client.ask(f"GET /sse HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {huge}\r\n\r\n".encode())
-        assert answer.startswith(b"HTTP/1.1 431 ")
-        client.writer.transport.abort()
+        head = f"GET /sse HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {huge}\r\n\r\n"
+        assert await knock(gateway, head.encode()) == 431
 
 
 async def test_a_storm_of_unknown_keys_asks_the_issuer_once(running: System, key_set: KeySet) -> None:
     gateway = running.gateways[0]
     assert await verdict(gateway, by_issuer("k1")) == 0
-    asked = key_set.asked
+    asked, began = key_set.asked, asyncio.get_running_loop().time()
     verdicts: Counter[int] = Counter()
 
     async def storm(number: int) -> None:
@@ -138,7 +139,8 @@ async def test_a_storm_of_unknown_keys_asks_the_issuer_once(running: System, key
         for number in range(8):
             group.create_task(storm(number))
     assert verdicts == {3500: 400}
-    assert key_set.asked <= asked + 1
+    took = asyncio.get_running_loop().time() - began
+    assert key_set.asked <= asked + 1 + took // COOLDOWN
     assert await verdict(gateway, by_issuer("k1")) == 0
 
 
@@ -147,19 +149,18 @@ async def test_a_storm_of_unknown_keys_asks_the_issuer_once(running: System, key
 
 async def test_who_does_not_refresh_is_closed_and_who_does_goes_on(running: System) -> None:
     gateway = running.gateways[0]
-    async with (
-        asyncio.timeout(30),
-        Peer.connected(gateway, "alice", ttl=SOON) as lazy,
-        Peer.connected(gateway, "alice", ttl=SOON) as eager,
-        Stream.get(gateway.port, "/sse", Authorization=f"Bearer {token('alice', ttl=SOON)}") as stream,
-    ):
-        refreshed = await eager.command("refresh", token=token("alice"))
+    async with asyncio.timeout(PATIENCE), Peer.connected(gateway, "alice", ttl=SOON) as eager:
+        refreshed = await eager.command("refresh", token=token("alice"))  # before anything else takes time
         assert 3_500 < refreshed["refresh"]["ttl"] <= 3_600
-        assert await lazy.hear() == 3005
-        while await stream.more():
-            pass
-        assert stream.ended
-        assert b'"code":3005' in stream.body
+        async with (
+            Stream.get(gateway.port, "/sse", Authorization=f"Bearer {token('alice', ttl=SOON)}") as stream,
+            Peer.connected(gateway, "alice", ttl=SOON) as lazy,
+        ):
+            assert await lazy.hear() == 3005
+            while await stream.more():
+                pass
+            assert stream.ended
+            assert b'"code":3005' in stream.body
         assert "history" in await eager.command("history", channel="inbox", limit=0)
 
 
@@ -201,12 +202,12 @@ async def test_subscription_tokens(tmp_path: Path) -> None:
             ):
                 assert (await peer.command("subscribe", channel="vip:a", token=wrong))["error"]["code"] == 103
             assert (await peer.command("subscribe", channel="@bob", token=pass_for("@bob")))["error"]["code"] == 103
-            for channel in ("vip:a", "vip:b"):
-                assert "subscribe" in await peer.command(
-                    "subscribe", channel=channel, token=pass_for(channel, ttl=SOON)
-                )
-            refreshed = await peer.command("sub_refresh", channel="vip:b", token=pass_for("vip:b"))
-            assert refreshed["sub_refresh"]["expires"]
+            for channel in ("vip:b", "vip:a"):
+                reply = await peer.command("subscribe", channel=channel, token=pass_for(channel, ttl=SOON))
+                assert "subscribe" in reply
+                if channel == "vip:b":  # before anything else takes time
+                    reply = await peer.command("sub_refresh", channel=channel, token=pass_for(channel))
+                    assert reply["sub_refresh"]["expires"]
             told = await peer.hear()
             assert (told["push"]["channel"], told["push"]["unsubscribe"]["code"]) == ("vip:a", 2501)
             assert (await peer.command("subscribe", channel="vip:a"))["error"]["code"] == 103
@@ -219,7 +220,7 @@ async def test_subscription_tokens(tmp_path: Path) -> None:
 
 
 async def ticket(gateway: Gateway, made: str) -> str:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
         answer = await client.post(f"{gateway.origin}/v1/ticket", headers={"Authorization": f"Bearer {made}"})
     assert answer.status_code == 200, answer.text
     return str(answer.json()["ticket"])
@@ -239,14 +240,14 @@ async def test_a_ticket_is_good_once_however_many_try(running: System) -> None:
         async with Stream.get(gateway.port, f"/sse?ticket={once}") as opened:
             return int(opened.status)
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         opened = [group.create_task(stream()) for _ in range(12)]
     assert Counter(task.result() for task in opened) == {200: 1, 401: 11}
 
 
 async def test_no_ticket_for_a_bad_token_and_no_token_in_a_url(running: System) -> None:
     gateway = running.gateways[0]
-    async with httpx.AsyncClient(trust_env=False, base_url=gateway.origin) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, base_url=gateway.origin) as client:
         for name, made in bad_tokens().items():
             if len(made) < 8_000:
                 answer = await client.post("/v1/ticket", headers={"Authorization": f"Bearer {made}"})
