@@ -7,7 +7,6 @@ what comes twice.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,6 +16,7 @@ from typing import Final
 
 from bus.clock import Clock
 from bus.consumer import blame
+from bus.door import Door, Place
 from bus.errors import BusError, Refused
 from bus.outcome import Done, Outcome, Retry, Unavailable
 from bus.pipe import Call, Pipe, Reply
@@ -45,6 +45,8 @@ from fanout.stats import Stats
 
 AT_ONCE: Final = 8
 """Batches under way: enough to keep Redis busy, too few for one to wait longer in its line than a lease lasts."""
+HANGING: Final = 0.25
+"""Seconds after which a batch that is not done counts no more among those."""
 
 TOGETHER: Final = 1_000
 """Recipients given to Redis in one go: some 20 ms of its time, which is what an event for one person waits at most."""
@@ -93,7 +95,7 @@ class Publisher:
         self._pipe, self._rules, self._settings, self._graves = pipe, rules, settings, graves
         self._clock, self._stats, self._ring = clock, stats, ring
         self._run, self._epochs = token_hex(4), count()
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._door = Door(AT_ONCE, HANGING)
         self._nodes = listed(())
 
     def set_nodes(self, nodes: Iterable[str]) -> None:
@@ -130,7 +132,7 @@ class Publisher:
             # Whether somebody follows them is known where they live; nobody is asked but those who may have lost it.
             for task in tasks:
                 task.followed.update(task.planned.event.topics)
-        async with self._turns:
+        async with Place(self._door).inside():  # what hangs is not waited for: it may be another master's
             await self._append(tasks)
             await self._spread(tasks, only)
             await self._relay(tasks)

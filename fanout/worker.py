@@ -25,7 +25,7 @@ from bus.registry import Registry
 from fanout.bulk import Lane, lane
 from fanout.doorbell import Doorbell
 from fanout.ladder.steps import Steps
-from fanout.publisher import AT_ONCE, Publisher
+from fanout.publisher import AT_ONCE, HANGING, Publisher
 from fanout.replay import Replay
 from fanout.resolver import Resolver
 from fanout.settings import FanoutSettings
@@ -34,8 +34,6 @@ from fanout.stats import Stats
 from fanout.tenancy import BEATS, DOUBTFUL, Tenancy
 from fanout.timers import Timers, rounds
 
-HANGING: Final = 0.25
-"""Seconds after which a batch that is not done counts no more among those `AT_ONCE`."""
 LANES: Final = 1
 """Steps of bulk lanes under way at a time, so that the live lanes wait for one at most."""
 LOOK: Final = 2.0

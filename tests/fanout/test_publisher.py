@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import pytest
 
@@ -28,7 +29,7 @@ from tests.servers import RedisSite
 LATER = 4_000_000_000.0
 
 
-def events(*audiences: str) -> list[Current]:
+def events(*audiences: Iterable[str]) -> list[Current]:
     return [
         Current(Event(str(n), "shop", "x", 0.0, topics=tuple(f"news:{name}" for name in names), data=n), LATER)
         for n, names in enumerate(audiences)
