@@ -17,19 +17,9 @@ from typing import Any, Final
 
 import orjson
 
-from bus.event import (
-    DEFAULT_TTL,
-    EPOCH,
-    MAX_EVENT_BYTES,
-    MAX_INTEGER,
-    MESSAGE,
-    Event,
-    Invalid,
-    Problem,
-    Step,
-    name_fault,
-    parse,
-)
+from bus.event import DEFAULT_TTL, EPOCH, MAX_EVENT_BYTES, MESSAGE, Event, Invalid, Problem, Step, parse
+from bus.naming import name_fault
+from bus.tree import MAX_INTEGER
 
 VERSION: Final = 1
 DIRECT: Final = "xadd"

@@ -6,29 +6,23 @@ It reads no clock: an event without a time of its own gets the `now` it is hande
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from bus.keys import INBOX
+from bus.naming import name_fault, topic_fault
+from bus.tree import MAX_DEPTH, depth_of, unfit_number
 
 MAX_EVENT_BYTES: Final = 65_536
 """Size of an event as JSON, in bytes, on every way in."""
 MAX_USERS: Final = 10_000
 MAX_TOPICS: Final = 100
 MAX_STEPS: Final = 10
-MAX_NAME: Final = 128
-MAX_TOPIC: Final = 255
 MAX_TITLE: Final = 1_000
 MAX_BODY: Final = 16_000
 """Lengths of texts, in characters."""
-MAX_DEPTH: Final = 32
-MIN_INTEGER: Final = -(2**63)
-MAX_INTEGER: Final = 2**64 - 1
-"""Whole numbers outside this range cannot be carried exactly; no JSON library of the system writes them."""
 MAX_TTL: Final = 30 * 86_400
 DEFAULT_TTL: Final = 86_400
 RESERVED: Final = "tocsin."
@@ -143,43 +137,6 @@ def _parts_of(ref: str) -> tuple[str, str] | None:
         return None
     source = int(length)
     return (rest[:source], rest[source + 1 :]) if rest[source : source + 1] == "/" else None
-
-
-# Names -----------------------------------------------------------------------------------------------------------
-
-
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-"""Control characters, and halves of surrogate pairs, which no UTF-8 can carry."""
-
-
-def _has_control(text: str) -> bool:
-    return _CONTROL.search(text) is not None
-
-
-def name_fault(name: object, limit: int = MAX_NAME) -> str | None:
-    """What is wrong with an id, type or user name, or None: 1 to `limit` characters, no control characters."""
-    if not isinstance(name, str):
-        return "must be a string"
-    if not name:
-        return "must not be empty"
-    if len(name) > limit:
-        return f"must have at most {limit} characters"
-    if _has_control(name) or name != name.strip():
-        return "must not contain control characters or surrounding spaces"
-    return None
-
-
-def topic_fault(topic: object) -> str | None:
-    """What is wrong with a topic's name, or None: `<namespace>:<name>`, at most 255 characters, no pattern signs."""
-    if fault := name_fault(topic, MAX_TOPIC):
-        return fault
-    assert isinstance(topic, str)
-    namespace, colon, rest = topic.partition(":")
-    if not colon or not namespace or not rest:
-        return "must be of the form namespace:name"
-    if topic.startswith(INBOX) or any(c in topic for c in "*{}$#"):
-        return "must not begin with @ or contain any of * { } $ #"
-    return None
 
 
 # Fields ----------------------------------------------------------------------------------------------------------
@@ -323,62 +280,6 @@ def _step(reader: _Reader, i: int, raw: object) -> Step | None:
     else:
         return Step(via, after, unless)
     return None
-
-
-def depth_of(value: object, limit: int = MAX_DEPTH) -> int:
-    """How deep lists and objects nest, counted without recursion, given up at `limit + 1`."""
-    level, layer = 0, [value]
-    while layer and level <= limit:
-        below: list[object] = []
-        for item in layer:
-            if isinstance(item, dict):
-                below.extend(item.values())
-            elif isinstance(item, list):
-                below.extend(item)
-        nested = any(isinstance(item, dict | list) for item in layer)
-        level += nested
-        layer = below
-    return level
-
-
-def unfit_number(value: object) -> str | None:
-    """JSON pointer of a number that JSON cannot carry exactly (infinite, or whole and beyond 64 bits), or None."""
-    if all(_fits(node) for node in _nodes(value)):
-        return None
-    return next(pointer for pointer, node in _placed(value) if not _fits(node))
-
-
-def _fits(node: object) -> bool:
-    if isinstance(node, float):
-        return math.isfinite(node)
-    return not isinstance(node, int) or MIN_INTEGER <= node <= MAX_INTEGER
-
-
-def _nodes(value: object) -> Iterator[object]:
-    waiting = [value]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, dict):
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-
-
-def _placed(value: object) -> Iterator[tuple[str, object]]:
-    """The same with JSON pointers, which cost much more to make."""
-    waiting = [("", value)]
-    while waiting:
-        pointer, node = waiting.pop()
-        yield pointer, node
-        if isinstance(node, dict):
-            waiting.extend((f"{pointer}/{_pointer_part(name)}", below) for name, below in node.items())
-        elif isinstance(node, list):
-            waiting.extend((f"{pointer}/{i}", below) for i, below in enumerate(node))
-
-
-def _pointer_part(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 # The validator ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from bus.event import topic_fault
+from bus.naming import topic_fault
 from bus.settings import BadSetting
 
 WHO: Final = ("nobody", "subscriber", "user", "token")

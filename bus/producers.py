@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bus.allowance import Limit
-from bus.event import name_fault
+from bus.naming import name_fault
 from bus.settings import BadSetting
 
 OTHERS: Final = "*"

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import orjson
 
-from bus.event import MAX_DEPTH, depth_of, name_fault, topic_fault
+from bus.naming import name_fault, topic_fault
+from bus.tree import MAX_DEPTH, depth_of
 from gateway.effects import UNSTAMPED, Claims, Denied, Stamp
 from gateway.keyring import ASYMMETRIC, Key, KeyRing
 from gateway.wire.codes import Disconnect, Error

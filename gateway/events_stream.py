@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bus.cursor import Cursor
-from bus.event import topic_fault
 from bus.keys import inbox_of
+from bus.naming import topic_fault
 from gateway.api.claims import claims_of
 from gateway.api.keys import bearer, unauthenticated
 from gateway.api.problem import Kind, Refusal

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bus.cursor import MAX_OFFSET
-from bus.event import name_fault
+from bus.naming import name_fault
 from gateway.procedures import Fault, bad
 
 PAGE: Final = 100

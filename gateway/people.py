@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from bus.clock import Clock
-from bus.event import Problem, topic_fault
+from bus.event import Problem
 from bus.keys import Keys, inbox_of
 from bus.namespaces import Namespaces
+from bus.naming import topic_fault
 from bus.people import devices
 from bus.people.categories import Categories
 from bus.people.directory import Directory, NoKeys

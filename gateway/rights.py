@@ -6,9 +6,9 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
-from bus.event import topic_fault
 from bus.keys import INBOX
 from bus.namespaces import Namespaces
+from bus.naming import topic_fault
 from gateway.wire.codes import Error
 
 MAX_NAME: Final = 255

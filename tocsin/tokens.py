@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from bus.clock import Clock
-from bus.event import name_fault, topic_fault
+from bus.naming import name_fault, topic_fault
 from gateway.mint import mint
 from gateway.settings import GatewaySettings
 from tocsin.folder import Folder, signing_secret

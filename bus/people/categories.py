@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, TypeVar
 
-from bus.event import CONDITIONS, MAX_NAME, MAX_STEPS, MAX_TTL, VIAS, Step, name_fault
+from bus.event import CONDITIONS, MAX_STEPS, MAX_TTL, VIAS, Step
+from bus.naming import MAX_NAME, name_fault
 from bus.settings import BadSetting
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import orjson
 
-from bus.event import VIAS, Problem, name_fault
+from bus.event import VIAS, Problem
+from bus.naming import name_fault
 from bus.people.categories import DIGESTED, Category, Digest, read_digest
 from bus.people.quiet_hours import QuietHours, quiet_until, zone_of
 from bus.people.quiet_hours import parse as parse_quiet_hours

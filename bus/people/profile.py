@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from bus.event import Problem, depth_of, unfit_number
+from bus.event import Problem
 from bus.people.preferences import locale_fault, timezone_fault
+from bus.tree import depth_of, unfit_number
 
 CONTACTS: Final = ("email", "phone", "webhook")
 INDEXED: Final = ("email", "phone")

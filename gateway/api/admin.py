@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bus.errors import BusError
-from bus.event import Problem, name_fault, topic_fault
+from bus.event import Problem
+from bus.naming import name_fault, topic_fault
 from gateway.api.body import read_body, read_object
 from gateway.api.keys import ApiKeys, Scope
 from gateway.api.paths import ExactRoute

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
-from bus.event import MAX_DEPTH, depth_of
+from bus.tree import MAX_DEPTH, depth_of
 from gateway.api.problem import Kind, Refusal, bad_request
 
 DEADLINE: Final = 30.0

@@ -12,9 +12,9 @@ from typing import Any, Final
 from starlette.routing import Route
 
 from bus.codec import iso
-from bus.event import name_fault
 from bus.namespaces import Namespace, Namespaces
 from bus.namespaces import name_fault as namespace_fault
+from bus.naming import name_fault
 from bus.settings import BadSetting
 from gateway.api.admin import Answer, Asked, Handler, Object, answer, nothing, resource, taking
 from gateway.api.keys import ApiKeys

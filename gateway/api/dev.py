@@ -22,7 +22,8 @@ from starlette.staticfiles import PathLike, StaticFiles
 
 from bus.clock import Clock
 from bus.errors import BusError
-from bus.event import MAX_EVENT_BYTES, Invalid, name_fault
+from bus.event import MAX_EVENT_BYTES, Invalid
+from bus.naming import name_fault
 from gateway.api.body import read_body
 from gateway.api.price_feed import FeedOptions, PriceFeed
 from gateway.api.problem import Kind, Refusal, bad_request, unavailable

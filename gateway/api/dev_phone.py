@@ -26,8 +26,8 @@ from starlette.routing import BaseRoute
 
 from bus.clock import Clock
 from bus.ece import AUTH_BYTES, MAX_BODY, Unreadable, decrypt, from_text, point_of, to_text
-from bus.event import name_fault
 from bus.keys import Keys
+from bus.naming import name_fault
 from bus.pipe import Pipe
 from gateway.api.body import read_body
 from gateway.api.dev import guard

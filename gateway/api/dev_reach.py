@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from bus.clock import Clock
-from bus.event import name_fault
 from bus.keys import Keys
+from bus.naming import name_fault
 from bus.people.directory import Directory, Known, NoKeys
 from bus.people.profile import Profile
 from bus.people.vault import vault_of

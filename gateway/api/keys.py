@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from starlette.datastructures import Headers
 
-from bus.event import name_fault
+from bus.naming import name_fault
 from bus.settings import BadSetting
 from gateway.api.problem import Kind, Refusal
 from gateway.ingest import CLIENT

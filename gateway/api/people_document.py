@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from bus.event import MAX_TOPIC, VIAS
+from bus.event import VIAS
+from bus.naming import MAX_TOPIC
 from bus.people.categories import DIGESTED, MAX_DIGEST, MAX_WINDOW
 from bus.people.devices import ENVIRONMENTS, PROVIDERS, State
 from bus.people.profile import CONTACTS, MAX_NAME, MAX_URL

@@ -13,8 +13,9 @@ from typing import Any, Final
 import orjson
 
 from bus.errors import BusError
-from bus.event import Event, name_fault
+from bus.event import Event
 from bus.keys import Keys
+from bus.naming import name_fault
 from bus.pipe import Pipe
 from gateway.api.prices import SOURCE, Step, events_of, read_steps
 from gateway.api.problem import Refusal, bad_request

@@ -9,10 +9,8 @@ from bus.event import (
     DEFAULT_TTL,
     MAX_BODY,
     MAX_EVENT_BYTES,
-    MAX_NAME,
     MAX_STEPS,
     MAX_TITLE,
-    MAX_TOPIC,
     MAX_TOPICS,
     MAX_TTL,
     MAX_USERS,
@@ -20,6 +18,7 @@ from bus.event import (
     RESERVED,
     VIAS,
 )
+from bus.naming import MAX_NAME, MAX_TOPIC
 from bus.trail import Kind as Happening
 from gateway.api import cloudevents
 from gateway.api.problem import TYPE_PREFIX, Kind

@@ -7,7 +7,8 @@ from typing import Final
 
 from starlette.routing import Route
 
-from bus.event import Problem, name_fault
+from bus.event import Problem
+from bus.naming import name_fault
 from bus.people.followers import Followers
 from gateway.api.admin import Answer, Asked, Object, answer, nothing, refused, resource, taking
 from gateway.api.keys import ApiKeys

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute
 from bus.clock import Clock
 from bus.errors import BusError
 from bus.event import Problem as Fault
-from bus.event import name_fault
+from bus.naming import name_fault
 from gateway.api.answer import JSON
 from gateway.api.explain import explain
 from gateway.api.keys import ApiKeys, Producer, Scope

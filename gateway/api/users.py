@@ -12,7 +12,8 @@ from typing import Any, Final, assert_never
 
 from starlette.routing import Route
 
-from bus.event import Problem, topic_fault
+from bus.event import Problem
+from bus.naming import topic_fault
 from bus.people import devices
 from bus.people.directory import Known, NoKeys
 from bus.people.preferences import Faults, Preferences, merged

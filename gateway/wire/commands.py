@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from bus.cursor import MAX_OFFSET, Cursor
-from bus.event import MAX_DEPTH, depth_of
+from bus.tree import MAX_DEPTH, depth_of
 from gateway.wire.replies import INBOX_CHANNEL, PING
 
 MAX_ID: Final = 2**32 - 1

@@ -5,29 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.event import (
-    DEFAULT_TTL,
-    MAX_DEPTH,
-    MAX_INTEGER,
-    MAX_TTL,
-    MIN_INTEGER,
-    Event,
-    Invalid,
-    Problem,
-    Step,
-    depth_of,
-    id_in,
-    name_fault,
-    parse,
-    ref_of,
-    topic_fault,
-    unfit_number,
-)
+from bus.event import DEFAULT_TTL, MAX_TTL, Event, Invalid, Problem, Step, id_in, parse, ref_of
+from bus.tree import MAX_DEPTH, MAX_INTEGER, MIN_INTEGER
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 JSON = st.recursive(
@@ -277,37 +260,6 @@ def test_each_field_has_its_rule(name: str, value: Any) -> None:
     assert fault(**{name: value}).pointer == f"/{name}"
 
 
-# Names -----------------------------------------------------------------------------------------------------------
-
-
-@given(st.text())
-def test_a_topic_is_a_name_with_a_colon_inside(text: str) -> None:
-    if topic_fault(text) is None:
-        assert name_fault(text, 255) is None
-        namespace, _, rest = text.partition(":")
-        assert namespace
-        assert rest
-        assert text[0] != "@"
-
-
-@pytest.mark.parametrize("topic", ["a:b", "a:b:c", "ü:é", "a:@b", "news:sport/football"])
-def test_topics(topic: str) -> None:
-    assert topic_fault(topic) is None
-
-
-@pytest.mark.parametrize(
-    "topic", ["", "a", ":", ":a", "a:", "@a:b", "a:*", "a:{b}", "$a:b", "#a:b", "a:" + "x" * 254, 7]
-)
-def test_no_topics(topic: object) -> None:
-    assert topic_fault(topic) is not None
-
-
-def test_names_may_be_in_any_script_but_not_hide_anything() -> None:
-    assert name_fault("Алиса 👩‍💻") is None
-    for hidden in ("a\u0000", "a\n", "\ta", " a", "a\u2003", "\ud800"):
-        assert name_fault(hidden) is not None
-
-
 # Identity and order ----------------------------------------------------------------------------------------------
 
 NAMES = st.text(min_size=1, max_size=6)
@@ -343,15 +295,6 @@ def nested(levels: int) -> Any:
     return value
 
 
-@pytest.mark.parametrize("levels", [0, 1, 2, MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1])
-def test_depth_is_counted(levels: int) -> None:
-    assert depth_of(nested(levels)) == levels
-
-
-def test_depth_is_not_counted_further_than_needed() -> None:
-    assert depth_of(nested(100_000)) == MAX_DEPTH + 1
-
-
 def test_an_event_nests_32_levels_and_no_more() -> None:
     good(data=nested(MAX_DEPTH - 1))
     assert fault(data=nested(MAX_DEPTH)) == Problem("", "must not nest deeper than 32 levels")
@@ -365,12 +308,6 @@ def test_numbers_that_json_carries(number: float) -> None:
 @pytest.mark.parametrize("number", [MAX_INTEGER + 1, MIN_INTEGER - 1, 10**400, float("inf"), float("nan")])
 def test_numbers_that_json_would_change(number: float) -> None:
     assert fault(data={"~/": [0, number]}).pointer == "/data/~0~1/1"
-
-
-@given(JSON)
-def test_what_has_no_unfit_number_can_be_written(value: Any) -> None:
-    if unfit_number(value) is None:
-        orjson.dumps(value)
 
 
 @given(st.text(max_size=30), st.text(max_size=30))

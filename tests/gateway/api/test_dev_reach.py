@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from bus.clock import SystemClock
-from bus.event import name_fault
 from bus.keys import Keys
+from bus.naming import name_fault
 from bus.people.profile import address_fault
 from gateway.api.dev_reach import address_of, parts, routes
 from gateway.settings import GatewaySettings

@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bus.event import (
-    DEFAULT_TTL,
-    MAX_BODY,
-    MAX_DEPTH,
-    MAX_EVENT_BYTES,
-    MAX_NAME,
-    MAX_STEPS,
-    MAX_TITLE,
-    MAX_TTL,
-    MAX_USERS,
-)
+from bus.event import DEFAULT_TTL, MAX_BODY, MAX_EVENT_BYTES, MAX_STEPS, MAX_TITLE, MAX_TTL, MAX_USERS
+from bus.naming import MAX_NAME
+from bus.tree import MAX_DEPTH
 from gateway.api import body, cloudevents, idempotency, keys, schemas
 from gateway.api.problem import Kind
 from gateway.api.submission import MAX_BATCH

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bus.event import MAX_BODY, MAX_NAME, MAX_STEPS, MAX_TITLE, MAX_TOPIC, MAX_TOPICS, MAX_TTL, MAX_USERS, Event, parse
+from bus.event import MAX_BODY, MAX_STEPS, MAX_TITLE, MAX_TOPICS, MAX_TTL, MAX_USERS, Event, parse
+from bus.naming import MAX_NAME, MAX_TOPIC
 from gateway.api import me, schemas
 from gateway.api.app import routes
 from gateway.api.openapi import asyncapi, openapi
