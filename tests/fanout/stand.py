@@ -14,8 +14,8 @@ from bus.pipe import Pipe
 from fanout.main import run
 from fanout.settings import FanoutSettings
 
-PATIENCE: Final = 40.0
-"""Every test of a worker is over by then."""
+PATIENCE: Final = 120.0
+"""Every test of a worker is over by then, however seldom it gets a core."""
 
 
 def settings_for(url: str, keys: Keys, **more: Any) -> FanoutSettings:

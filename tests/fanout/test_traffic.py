@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 
 from bus.keys import Keys
+from bus.pipe import Pipe
 from tests.conftest import open_pipe
 from tests.fanout.stand import Node, running_worker, send, settings_for
 from tests.servers import RedisSite
@@ -20,6 +21,15 @@ EVERYBODYS: Final = "news:all"
 def listens(node: int) -> list[str]:
     """The first node listens to nothing; of the others each to as many topics again as the one before it."""
     return [f"news:{n}" for n in range(TOPICS) if n % 10 < node]
+
+
+async def worked(pipe: Pipe, keys: Keys) -> bool:
+    """Whether all that came was acknowledged, which is after every node has its part: nothing more can come."""
+    for p in range(keys.partitions):
+        newest = await pipe.ask("XREVRANGE", keys.events(p), "+", "-", "COUNT", 1)
+        if newest and newest[0][0] != await pipe.ask("HGET", keys.head(p), "acked"):
+            return False
+    return True
 
 
 async def test_each_node_gets_the_bytes_of_what_it_listens_to_and_no_more(redis_server: RedisSite, keys: Keys) -> None:
@@ -40,7 +50,8 @@ async def test_each_node_gets_the_bytes_of_what_it_listens_to_and_no_more(redis_
                 number > 0
             )
             sizes.append(sum(len(value) for entry in entries for value in entry.values()))
-        await asyncio.sleep(0.1)  # for what should not come
+        while not await worked(pipe, keys):  # noqa: ASYNC110  # there is no event for it
+            await asyncio.sleep(0.01)
         sequences = await pipe.asks(("GET", keys.node_sequence(node.name)) for node in nodes)
     assert [int(sequence) for sequence in sequences] == [0, *(len(listens(n)) + 2 for n in range(1, NODES))]
     assert sizes[0] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from bus.errors import Unfit
+from bus.errors import BusDown, Unfit
 from bus.keys import Keys
 from bus.pipe import Pipe
 from bus.registry import owned_by
@@ -24,13 +25,20 @@ from tests.looking import existing, values
 from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
-QUICK = {"worker_ttl": 0.8, "lease_ttl": 0.8}
+QUICK = {"worker_ttl": 0.8, "lease_ttl": 8.0}
+"""Who comes and goes is noticed soon; no lease is over because this process or Redis waits for a core."""
 
 
-async def until(true: Callable[[], Awaitable[Any]]) -> None:
-    """Ask Redis until it is so; the test's own timeout bounds it."""
-    while not await true():  # noqa: ASYNC110  # there is no event for it
+async def until(true: Callable[[], Awaitable[Any]]) -> float:
+    """Ask Redis until it is so; the test's own timeout bounds it. Seconds that it took without those in which this
+    process or Redis had to wait for a core: of each look only so many count as one takes with both at work."""
+    now, counted = asyncio.get_running_loop().time, 0.0
+    looked = now()
+    while not await true():  # there is no event for it
         await asyncio.sleep(0.01)
+        counted += min(now() - looked, 0.1)
+        looked = now()
+    return counted
 
 
 @pytest_asyncio.fixture
@@ -118,14 +126,17 @@ async def test_a_broken_inbox_is_buried_after_two_seconds_and_its_neighbours_get
     await send(pipe, keys, {"type": "x", "key": "k", "to": {"users": ["bob"]}})
     began = asyncio.get_running_loop().time()
     async with running_worker(settings):
-        await until(lambda: pipe.ask("XLEN", keys.dead(p)))
-        assert 1.5 < asyncio.get_running_loop().time() - began < 6
+        assert await until(lambda: pipe.ask("XLEN", keys.dead(p))) < 6
+        assert asyncio.get_running_loop().time() - began > 1.5
         await until(lambda: _is(pipe, 2, "HGET", keys.meta("@bob"), "top"))
     assert await pipe.ask("XLEN", keys.log("@bob")) == 2
 
 
 async def _is(pipe: Pipe, wanted: int, *command: str) -> bool:
-    return int(await pipe.ask(*command) or 0) == wanted
+    """Not while Redis is away, which the pipe may notice only when it is asked."""
+    with suppress(BusDown):
+        return int(await pipe.ask(*command) or 0) == wanted
+    return False
 
 
 async def test_an_ephemeral_event_is_for_who_listens_now(pipe: Pipe, keys: Keys, settings: FanoutSettings) -> None:
@@ -259,7 +270,7 @@ async def test_workers_share_join_and_leave(pipe: Pipe, keys: Keys, redis_server
         await some()
         await until(lambda: spread(1))
         await some()
-        entries = await node.entries(5 * len(topics))
+        entries = await _each_offset(node, 5 * len(topics))
     for topic in topics:
         mine = [data_of(entry["b"]) for entry in entries if entry["t"].decode() == topic]
         assert mine == list(range(5))
@@ -268,9 +279,19 @@ async def test_workers_share_join_and_leave(pipe: Pipe, keys: Keys, redis_server
     assert await existing(pipe, *(keys.lease(p) for p in range(keys.partitions))) == 0
 
 
+async def _each_offset(node: Node, count: int) -> list[dict[str, bytes]]:
+    """So many entries of the node's stream, without what came again, as a node reads it: what was under way when a
+    partition moved is routed once more, under the offset that it has."""
+    seen: dict[tuple[bytes, bytes], dict[str, bytes]] = {}
+    while len(seen) < count:
+        for entry in await node.entries():
+            seen.setdefault((entry["t"], entry["o"]), entry)
+    return list(seen.values())
+
+
 async def test_redis_may_be_full_for_a_while(keys: Keys, tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path / "redis") as redis:
-        async with asyncio.timeout(30), open_pipe(redis.url) as pipe:
+        async with asyncio.timeout(60), open_pipe(redis.url) as pipe:
             node = Node(pipe, keys)
             await node.listen("news:a")
             async with running_worker(settings_for(redis.url, keys)):
@@ -287,7 +308,7 @@ async def test_redis_may_be_full_for_a_while(keys: Keys, tmp_path: Path) -> None
 
 async def test_redis_may_restart_in_mid_stream(keys: Keys, tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path / "redis", options={"appendfsync": "always"}) as redis:
-        async with asyncio.timeout(40), open_pipe(redis.url) as pipe:
+        async with asyncio.timeout(60), open_pipe(redis.url) as pipe:
             node = Node(pipe, keys)
             await node.listen("news:a")
             async with running_worker(settings_for(redis.url, keys)):
@@ -295,7 +316,6 @@ async def test_redis_may_restart_in_mid_stream(keys: Keys, tmp_path: Path) -> No
                     await send(pipe, keys, {"type": "x", "to": {"topics": ["news:a"]}, "data": number})
                 redis.kill()
                 await asyncio.to_thread(redis.start)
-                await pipe.wait_up(10)
                 await until(lambda: _is(pipe, 300, "HGET", keys.meta("news:a"), "top"))
                 await send(pipe, keys, {"type": "x", "to": {"topics": ["news:a"]}, "data": 300})
                 await until(lambda: _is(pipe, 301, "HGET", keys.meta("news:a"), "top"))
@@ -307,7 +327,7 @@ async def test_redis_may_restart_in_mid_stream(keys: Keys, tmp_path: Path) -> No
 
 async def test_a_worker_waits_for_a_redis_that_is_not_there_yet(keys: Keys, tmp_path: Path) -> None:
     redis = EmbeddedRedis(tmp_path / "redis")
-    async with asyncio.timeout(30), running_worker(settings_for(redis.url, keys)):
+    async with asyncio.timeout(60), running_worker(settings_for(redis.url, keys)):
         await asyncio.to_thread(redis.start)
         try:
             async with open_pipe(redis.url) as pipe:
@@ -321,7 +341,7 @@ async def test_a_worker_waits_for_a_redis_that_is_not_there_yet(keys: Keys, tmp_
 
 async def test_a_worker_stops_though_redis_is_away(keys: Keys, tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path / "redis") as redis:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             async with open_pipe(redis.url) as pipe, running_worker(settings_for(redis.url, keys)):
                 await until(lambda: pipe.ask("EXISTS", keys.lease(0)))
                 redis.kill()
