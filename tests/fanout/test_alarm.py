@@ -41,7 +41,7 @@ class Woken:
 async def listening(url: str, keys: Keys, worker: str = "w") -> AsyncIterator[tuple[Woken, Pipe]]:
     line = Pipe(url, name="test", clock=SystemClock(), timeout=BLOCK + 1, scripts=False)
     woken = Woken()
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         tasks = [group.create_task(line.run()), group.create_task(Alarm(line, keys, worker).listen(line, woken))]
         yield woken, line
         for task in tasks:

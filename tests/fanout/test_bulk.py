@@ -117,7 +117,7 @@ async def pipe(redis_server: RedisSite) -> AsyncIterator[Pipe]:
 
 @pytest_asyncio.fixture
 async def stand(pipe: Pipe, keys: Keys) -> AsyncIterator[Stand]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         yield Stand(pipe, keys)
 
 
@@ -205,7 +205,7 @@ async def test_what_is_no_walk_is_refused_and_the_rest_goes_on(stand: Stand) -> 
 
 
 async def test_a_person_reached_in_several_ways_gets_it_once(pipe: Pipe, keys: Keys, redis_server: RedisSite) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         followers = Followers(pipe, keys)
         users = [f"user{n}" for n in range(40)]
         await followers.follow("news:a", users)
@@ -223,7 +223,7 @@ async def test_a_person_reached_in_several_ways_gets_it_once(pipe: Pipe, keys: K
 
 
 async def test_where_nobody_follows_nothing_is_walked(pipe: Pipe, keys: Keys, redis_server: RedisSite) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         (follower,) = people(keys, 1)
         await Followers(pipe, keys).follow(TOPIC, [follower])
         async with running_worker(settings_for(redis_server.url, keys)):
@@ -249,7 +249,7 @@ async def drained(pipe: Pipe, keys: Keys) -> bool:
 async def test_a_large_topic_does_not_delay_an_event_for_one_person(
     pipe: Pipe, keys: Keys, redis_server: RedisSite
 ) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         users = people(keys, 5_001)
         alone, crowd = users[0], users[1:]
         await Followers(pipe, keys).follow(TOPIC, crowd)
@@ -268,7 +268,7 @@ async def test_a_large_topic_does_not_delay_an_event_for_one_person(
 
 
 async def test_a_walk_is_ended_by_the_next_worker(pipe: Pipe, keys: Keys, redis_server: RedisSite) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         users = people(keys, 2_000)
         await Followers(pipe, keys).follow(TOPIC, users)
         settings = settings_for(redis_server.url, keys, stop_timeout=0.0, worker_ttl=0.8, lease_ttl=0.8)

@@ -23,7 +23,7 @@ CATEGORIES = {"codes": {"required": True}, "ads": {"off": ["live"]}, "quiet": {"
 
 @pytest_asyncio.fixture
 async def ladder(any_server: RedisSite, keys: Keys) -> AsyncIterator[Ladder]:
-    async with asyncio.timeout(20), ladder_on(any_server.url, keys, **CATEGORIES) as ladder:
+    async with asyncio.timeout(60), ladder_on(any_server.url, keys, **CATEGORIES) as ladder:
         ladder.publisher.set_nodes(("n1", "two"))
         yield ladder
 

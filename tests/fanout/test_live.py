@@ -63,7 +63,7 @@ def test_what_cannot_be_worded_is_shown_without_words(folder: Path, caplog: pyte
 
 async def test_a_worker_words_what_it_publishes(redis_server: RedisSite, keys: Keys, folder: Path) -> None:
     settings = settings_for(redis_server.url, keys, templates=str(folder))
-    async with asyncio.timeout(20), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         node = Node(pipe, keys)
         await node.listen("@alice")
         async with running_worker(settings):

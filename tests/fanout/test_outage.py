@@ -83,7 +83,10 @@ async def test_an_hour_without_the_provider(
     assert len(told) <= 5 * JOBS, "a long wait is not told over and over"
 
 
-async def test_the_second_provider_carries_everything_meanwhile(redis_server: RedisSite, keys: Keys) -> None:
+async def test_the_second_provider_carries_everything_meanwhile(
+    redis_server: RedisSite, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.deliver.breaker.RESTS", (HOUR,))  # by the machine's clock: nobody is probed here
     first, second = Scripted(lambda delivery: Unavailable("no connection")), Scripted()
     async with town(redis_server.url, keys) as place:
         await place.person()

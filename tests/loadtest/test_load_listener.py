@@ -68,7 +68,7 @@ async def scripted(script: Callable[[ServerConnection, Commands], Awaitable[None
         assert isinstance(said, str)
         await script(connection, [json.loads(line) for line in said.split("\n")])
 
-    async with asyncio.timeout(10), serve(handle, "127.0.0.1", 0) as server:
+    async with asyncio.timeout(60), serve(handle, "127.0.0.1", 0) as server:
         client = Client(next(iter(server.sockets)).getsockname()[1])
         try:
             yield client
@@ -144,7 +144,7 @@ async def test_a_close_code_is_told_after_what_came_before_it() -> None:
     async with scripted(script) as client:
         await client.connect()
         with pytest.raises(Gone, match="3001 shutdown") as gone:
-            await asyncio.to_thread(client.listener.pump, 5)
+            await asyncio.to_thread(client.listener.pump, 30)
         assert gone.value.code == 3001
         assert client.numbers == [5]
 
