@@ -82,7 +82,7 @@ class Client:
 
     async def until(self, found: Any) -> Any:
         """Wait until `found(self)` is true, and give it back."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not (value := found(self)):
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -132,7 +132,7 @@ async def running_node(url: str, keys: Keys, **changes: Any) -> AsyncIterator[No
         spawn(pipe.run())
         spawn(line.run())
         try:
-            await pipe.wait_up(5)
+            await pipe.wait_up(30)
             node = build(settings, clock, pipe, line, spawn)
             await node.heartbeat.beat()
             spawn(node.feed.run())

@@ -47,7 +47,7 @@ async def listening(app: Starlette, **options: Any) -> AsyncIterator[int]:
 @asynccontextmanager
 async def serving(url: str, keys: Keys, **changes: Any) -> AsyncIterator[tuple[Node, int]]:
     """A whole node with all of its fallback transports; and that nothing of them is left behind."""
-    async with asyncio.timeout(30), running_node(url, keys, **changes) as node:
+    async with asyncio.timeout(90), running_node(url, keys, **changes) as node:
         async with listening(app_of(node), http=gateway_protocol(node.service)) as port:
             yield node, port
             await node.service.drain()
@@ -76,7 +76,7 @@ class Stream:
     @asynccontextmanager
     async def request(cls, port: int, request: bytes) -> AsyncIterator[Stream]:
         """Send these bytes, and read the head of the answer."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             reader, writer = await asyncio.open_connection(sock=await _socket(port))
             writer.write(request)
             stream = cls(reader, writer)
@@ -105,7 +105,7 @@ class Stream:
 
     async def more(self) -> bool:
         """Read one chunk; False at the end."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             size = await self._reader.readline()
             if not size:
                 return False
@@ -200,6 +200,6 @@ async def say(port: int, connected: dict[str, Any], *said: dict[str, Any]) -> in
 
 async def eventually(true: Callable[[], object]) -> None:
     """Until a condition holds that nothing announces."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

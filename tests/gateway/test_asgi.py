@@ -30,7 +30,7 @@ SERVERS = ["websockets-sansio", "wsproto"]
 
 @asynccontextmanager
 async def serving(url: str, keys: Keys, server: str, **changes: Any) -> AsyncIterator[tuple[Node, str]]:
-    async with asyncio.timeout(30), running_node(url, keys, **changes) as node:
+    async with asyncio.timeout(90), running_node(url, keys, **changes) as node:
         app = Starlette(routes=asgi.routes(node.service))
         async with listening(app, ws=server, ws_per_message_deflate=False) as port:
             yield node, f"ws://127.0.0.1:{port}/connection/websocket"
@@ -125,7 +125,7 @@ async def test_a_client_that_does_not_read_is_closed_as_slow(redis_server: Redis
         await socket.send(begin)
         await Replies(socket).next()
         producer = Producer(node.pipe, keys)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not node.stats.closed[3008]:
                 await producer.publish("news:1", "x" * 500_000)
         assert node.stats.connections == 0
@@ -143,7 +143,7 @@ async def test_a_peer_that_waits_too_long_is_overdue(redis_server: RedisSite, ke
         await socket.send(begin)
         await Replies(socket).next()
         producer = Producer(node.pipe, keys)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not node.stats.closed[3008]:
                 await producer.publish("news:1", "x" * 500_000)
                 node.service.watch.tick(node.clock.monotonic(), node.clock.wall())

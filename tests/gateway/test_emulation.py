@@ -148,4 +148,4 @@ async def test_without_redis_only_streams_of_the_same_node_can_be_reached(keys: 
             assert await say(port, connected, {"id": 2, "rpc": {"method": "x"}}) == 204
             assert (await stream.data())["id"] == 2
             own.start()
-            await node.pipe.wait_up(10)
+            await node.pipe.wait_up(30)

@@ -119,7 +119,7 @@ def ids_of(client: Client) -> set[str]:
 
 async def until_jobs(pipe: Pipe, keys: Keys, partition: int) -> None:
     """The worker has taken the steps that are due at once."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await pipe.ask("XLEN", keys.jobs(partition, "push")) < 2 or not await pipe.ask(
             "EXISTS", keys.digests(ZOE)
         ):
@@ -135,7 +135,7 @@ def traces(found: dict[str, bytes]) -> list[str]:
 async def until_nothing_is_left(node: Node, keys: Keys) -> None:
     """At the end each node is told to drop what it has read, and does so as soon as it reads that."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while traces(await everything(node.pipe, keys)):  # noqa: ASYNC110  # nothing tells
                 await asyncio.sleep(0.01)
     assert traces(await everything(node.pipe, keys)) == []

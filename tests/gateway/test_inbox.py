@@ -412,7 +412,7 @@ async def test_marks_and_notifications_at_once_leave_no_hole(redis_server: Redis
 
 @pytest.mark.parametrize("how", ["read", "archive"])
 async def test_what_was_empty_for_a_while_still_goes_in_time(redis_server: RedisSite, keys: Keys, how: str) -> None:
-    async with asyncio.timeout(20), running_node(redis_server.url, keys) as node:
+    async with asyncio.timeout(90), running_node(redis_server.url, keys) as node:
         producer = await filled(node, 2)
         unread = keys.unread("alice")
         assert await node.pipe.ask("TTL", unread) > 0

@@ -60,7 +60,7 @@ class Issuer:
 
     def fetch(self, url: str, clock: Clock) -> bytes:
         self.asked += 1
-        self.open.wait(5)
+        self.open.wait(30)
         if self.away:
             raise FetchFailed("away")
         return orjson.dumps({"keys": [published(kind, kid=kind) for kind in self.kinds]})
@@ -76,7 +76,7 @@ def look(made: str, keys: PublishedKeys) -> Claims | Denied | UnknownKey:
 
 @asynccontextmanager
 async def running(keys: PublishedKeys) -> AsyncIterator[None]:
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
         task = group.create_task(keys.run())
         yield
         task.cancel()
@@ -87,7 +87,7 @@ async def asked(keys: PublishedKeys) -> bool:
     done = asyncio.Event()
     if not keys.want(done.set):
         return False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await done.wait()
     return True
 
@@ -118,7 +118,7 @@ async def test_a_storm_of_unknown_names_costs_one_fetch() -> None:
         waiting = [asyncio.Event() for _ in range(250)]
         assert all([keys.want(event.set) for event in waiting])
         issuer.open.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             for event in waiting:
                 await event.wait()
         assert not any([keys.want(lambda: None) for _ in range(1_000)])
@@ -168,7 +168,7 @@ async def test_it_tries_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None
 
     keys = keys_of(Recovering("ES256"))
     async with running(keys):
-        assert await asyncio.to_thread(begun.wait, 5)
+        assert await asyncio.to_thread(begun.wait, 30)
         await asked(keys)  # the second fetch is over, or is so now
         assert keys.fresh
 

@@ -21,7 +21,7 @@ class SlowClock:
 
 async def until(check: Callable[[], bool]) -> int:
     """How many turns of the loop it took."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         turns = 0
         while not check():
             await asyncio.sleep(0)
