@@ -22,7 +22,7 @@ from gateway.sweep import Sweep
 from gateway.transport import Carrier, SocketConnection
 from gateway.wire.codes import CloseInfo, Disconnect
 from gateway.wire.framing import LAST_CHUNK, Wire, chunk
-from tests.gateway.echo import UPGRADE, Echo, Raw, app, masked, serving
+from tests.gateway.echo import UPGRADE, Echo, Raw, Served, app, masked, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: example.org\r\nContent-Length: 5\r\n\r\n"
@@ -38,7 +38,7 @@ async def body(client: Raw, head: bytes) -> bytes:
     return await client.reader.readexactly(int(length.split(b":")[1]))
 
 
-async def refused(client: Raw, data: bytes) -> int:
+async def refused(client: Raw, data: bytes = b"") -> int:
     """The status of a refusal: a problem, after which the connection ends."""
     head = await client.ask(data)
     assert b"\r\nContent-Type: application/problem+json\r\n" in head
@@ -48,6 +48,26 @@ async def refused(client: Raw, data: bytes) -> int:
     assert problem["detail"]
     assert await client.rest() == b""
     return status(head)
+
+
+class Hourglass(Sweep[Any]):
+    """Runs out when the test says so: not before what was sent has come."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0, lambda connection: connection.out_of_time())
+
+    def add(self, item: Any) -> None:
+        self._due[item] = 0.0
+
+    def run_out(self) -> None:
+        self._look()
+
+
+async def heard(served: Served, data: bytes) -> None:
+    """Wait until this beginning of a head has come, of the only connection there is."""
+    async with asyncio.timeout(30):
+        while [protocol._head for protocol in served.state.connections] != [data]:  # noqa: ASYNC110  # nothing tells
+            await asyncio.sleep(0)
 
 
 # The WebSocket handshake -------------------------------------------------------------------------------------------
@@ -186,10 +206,15 @@ async def test_a_herd_waits_in_line_and_all_it_said_is_heard() -> None:
 
 
 async def test_who_waits_too_long_in_line_is_told_to_come_again() -> None:
-    echo = Echo(GatewaySettings(header_timeout=0.2))
+    echo = Echo()
     async with serving(echo) as served:
         sockets = served.protocol.door.upgrades = Held()  # type: ignore[assignment]
-        assert await refused(await served.client(), UPGRADE) == 503
+        heads = served.protocol.door.heads = Hourglass()
+        client = await served.client()
+        await client.send(UPGRADE)
+        await sockets.has(1)
+        heads.run_out()
+        assert await refused(client) == 503
         assert echo.sent_away == 1
         sockets.go_on()
         assert served.protocol.door.waiting.things == 0
@@ -251,7 +276,7 @@ async def test_endless_headers_are_refused_at_once_and_never_kept() -> None:
         client = await served.client()
         await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
         with pytest.raises(ConnectionError):
-            await client.flood(b"y" * 65_536, seconds=10)
+            await client.flood(b"y" * 65_536, seconds=30)
         assert served.state.connections == set()
 
 
@@ -267,7 +292,7 @@ async def test_endless_headers_behind_another_request() -> None:
         client = await served.client()
         await client.send(GET + b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
         with pytest.raises(ConnectionError):
-            await client.flood(b"y" * 5_000, seconds=10)
+            await client.flood(b"y" * 5_000, seconds=30)
         assert client.reader._buffer == b""  # type: ignore[attr-defined]  # no answer, for it would be taken for the first request's
         waiting.set()
 
@@ -301,16 +326,26 @@ async def test_a_silent_connection_ends_without_a_word() -> None:
 
 @pytest.mark.parametrize("start", [b"G", UPGRADE[:-1], GET[:-1]])
 async def test_half_a_head_is_not_waited_for(start: bytes) -> None:
-    async with serving(Echo(GatewaySettings(header_timeout=0.1))) as served:
-        assert await refused(await served.client(), start) == 408
+    async with serving(Echo()) as served:
+        heads = served.protocol.door.heads = Hourglass()
+        client = await served.client()
+        await client.send(start)
+        await heard(served, start)
+        heads.run_out()
+        assert await refused(client) == 408
 
 
 async def test_nor_is_the_next_head_on_a_kept_connection() -> None:
-    async with serving(Echo(GatewaySettings(header_timeout=0.1))) as served:
+    async with serving(Echo()) as served:
+        heads = served.protocol.door.heads = Hourglass()
         client = await served.client()
         head = await client.ask(GET)
         await body(client, head)
-        assert await refused(client, GET[:10]) == 408
+        heads.run_out()
+        await client.send(GET[:10])
+        await heard(served, GET[:10])
+        heads.run_out()
+        assert await refused(client) == 408
 
 
 async def test_nor_is_half_a_body(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,7 +438,7 @@ async def test_a_client_that_left_is_not_handed_over() -> None:
         await HandOver(STREAM_HEAD, make)(scope, receive, send)
         arrived.set()
 
-    async with serving(service, late) as served, asyncio.timeout(5):
+    async with serving(service, late) as served, asyncio.timeout(30):
         client = await served.client()
         await client.send(GET)
         await arrived.wait()
