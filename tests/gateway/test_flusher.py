@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from bus.cursor import Cursor
 from gateway.flusher import Flusher
@@ -30,6 +31,20 @@ def crowd(hub: Hub, topic: str, size: int) -> list[Signalling]:
     return clients
 
 
+class Later:
+    """The event loop, but that what is to be done later waits until the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], object]] = []
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        asyncio.get_running_loop().call_soon(callback)
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> None:
+        assert 0 < delay < 0.1
+        self.waiting.append(callback)
+
+
 async def turns(count: int) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
@@ -51,14 +66,16 @@ async def test_one_listener_is_written_to_in_the_next_turn() -> None:
 async def test_what_comes_while_a_crowd_waits_shares_the_write() -> None:
     hub = Hub()
     clients = crowd(hub, "news:a", 2 * SLICE)
-    loop = asyncio.get_running_loop()
-    flusher = Flusher(hub, loop, lambda: None)
+    later = Later()
+    flusher = Flusher(hub, later, lambda: None)  # type: ignore[arg-type]
     for n in range(1, 11):
         hub.publish("news:a", "e", n, body(n))
         flusher.wake()
         await turns(1)
     assert not any(client.written for client in clients)
-    async with asyncio.timeout(5):
+    [flush] = later.waiting
+    flush()
+    async with asyncio.timeout(30):
         await clients[-1].arrived.wait()
     assert all(len(client.written) == 1 for client in clients)
     assert clients[-1].offsets == list(range(1, 11))
@@ -71,7 +88,7 @@ async def test_what_comes_during_a_flush_goes_out_after_it() -> None:
     flusher = Flusher(hub, loop, lambda: None)
     hub.publish("news:a", "e", 1, body(1))
     flusher.wake()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await clients[0].arrived.wait()
         assert not clients[-1].written
         hub.publish("news:a", "e", 2, body(2))

@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
-from bus.clock import SystemClock
 from gateway.inspection import SLICE, Inspection
 from gateway.pace import Pace
+from tests.gateway.turns import SlowClock
+
+
+class Tiring(SlowClock):
+    """A second later at each look: one step is all that a turn has time for."""
+
+    def monotonic(self) -> float:
+        self.now += 1
+        return self.now
 
 
 def person(user: str) -> Any:
@@ -19,7 +27,7 @@ def person(user: str) -> Any:
 
 async def test_who_comes_last_is_reached_while_orders_keep_coming() -> None:
     everyone, seen = [person(str(number)) for number in range(4 * SLICE)], set[str]()
-    inspection = Inspection(Pace(SystemClock()), lambda: everyone, lambda connection: seen.add(connection.session.user))
+    inspection = Inspection(Pace(Tiring()), lambda: everyone, lambda connection: seen.add(connection.session.user))
     last = everyone[-1].session.user
     inspection.user(last)
     for turn in range(40):
@@ -30,9 +38,7 @@ async def test_who_comes_last_is_reached_while_orders_keep_coming() -> None:
 
 async def test_an_order_that_comes_in_a_round_is_for_everyone_too() -> None:
     everyone, seen = [person(str(number)) for number in range(3 * SLICE)], list[str]()
-    inspection = Inspection(
-        Pace(SystemClock()), lambda: everyone, lambda connection: seen.append(connection.session.user)
-    )
+    inspection = Inspection(Pace(Tiring()), lambda: everyone, lambda connection: seen.append(connection.session.user))
     inspection.user("5")
     await asyncio.sleep(0)
     inspection.user("6")
@@ -53,7 +59,7 @@ async def test_a_fault_at_one_does_not_end_it(caplog: pytest.LogCaptureFixture) 
             raise RuntimeError("a bug")
         seen.append(connection.session.user)
 
-    inspection = Inspection(Pace(SystemClock()), lambda: everyone, look)
+    inspection = Inspection(Pace(Tiring()), lambda: everyone, look)
     for _ in range(2):
         inspection.all()
         for _ in range(5):
