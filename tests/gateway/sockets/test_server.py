@@ -111,8 +111,9 @@ async def leaves(client: Raw) -> None:
 async def test_sigterm_sends_everyone_away_and_ends_well() -> None:
     async with running("0", "1") as program:
         await program.told()
-        clients = [await program.websocket() for _ in range(3)]
+        # First, so that it is inside before the others are: one that still waits at the door is reset.
         idle = Raw(*await asyncio.open_connection("127.0.0.1", program.port))
+        clients = [await program.websocket() for _ in range(3)]
         program.process.send_signal(signal.SIGTERM)
         for client in clients:
             await leaves(client)
