@@ -6,7 +6,7 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,6 +14,8 @@ from tests.faults.chaos import Chaos, Link, chaos
 
 SHORT = 0.15
 """Nothing comes within so many seconds: enough, since what does come takes about one millisecond."""
+PATIENCE = 30
+"""Seconds in which all comes that comes at all."""
 
 
 class Echo(socketserver.ThreadingTCPServer):
@@ -44,7 +46,7 @@ def echo() -> Iterator[Echo]:
         thread.start()
         yield server
         server.shutdown()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def link(net: Chaos, echo: Echo) -> Link:
 
 def joined(link: Link) -> socket.socket:
     """A connection through the link that has been heard at the other end."""
-    made = socket.create_connection(("127.0.0.1", link.port), timeout=5)
+    made = socket.create_connection(("127.0.0.1", link.port), timeout=PATIENCE)
     assert said(made, b"hello") == b"hello"
     return made
 
@@ -77,7 +79,7 @@ def is_silent(connection: socket.socket) -> bool:
     except TimeoutError:
         return True
     finally:
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE)
 
 
 def is_reset(connection: socket.socket) -> bool:
@@ -91,17 +93,22 @@ def is_reset(connection: socket.socket) -> bool:
 def is_refused(link: Link) -> bool:
     """Who connects is not heard."""
     try:
-        with socket.create_connection(("127.0.0.1", link.port), timeout=5) as client:
+        with socket.create_connection(("127.0.0.1", link.port), timeout=PATIENCE) as client:
             return client.recv(1) == b""
     except ConnectionResetError:
         return True
 
 
-def until(echo: Echo, count: int) -> None:
-    deadline = time.monotonic() + 5
-    while echo.open != count:
+def eventually(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def until(echo: Echo, count: int) -> None:
+    """Until it talks to so many."""
+    eventually(lambda: echo.open == count)
 
 
 def test_it_passes_what_it_gets_and_ends_what_has_ended(link: Link, echo: Echo) -> None:
@@ -122,7 +129,7 @@ def test_a_blackhole_says_nothing_and_gives_all_when_it_heals(link: Link, echo: 
         link.hold()
         client.sendall(b"one")
         assert is_silent(client)
-        with socket.create_connection(("127.0.0.1", link.port), timeout=5) as late:
+        with socket.create_connection(("127.0.0.1", link.port), timeout=PATIENCE) as late:
             late.sendall(b"two")
             assert is_silent(late)
             link.heal()
@@ -144,8 +151,8 @@ def test_a_blackhole_of_one_direction(link: Link) -> None:
         link.hold(to_server=False)
         before = link.to_server.passed
         client.sendall(b"one")
+        eventually(lambda: link.to_server.passed == before + 3)
         assert is_silent(client)
-        assert link.to_server.passed == before + 3
         link.heal()
         assert client.recv(3) == b"one"
 
@@ -168,8 +175,8 @@ def test_a_delay_in_each_direction(link: Link) -> None:
 def test_a_limit(link: Link) -> None:
     with joined(link) as client:
         link.limit(1_000_000)
-        client.sendall(bytes(100_000))
         began, got = time.monotonic(), 0
+        client.sendall(bytes(100_000))
         while got < 100_000:
             got += len(client.recv(65_536))
         assert time.monotonic() - began >= 0.1

@@ -40,7 +40,9 @@ async def live(gateways: list[Gateway], day: int) -> None:
         await eventually(lambda: all(person.ready.is_set() for person in people))
         to = {"users": [person.user for person in people], "topics": TOPICS}
         event: dict[str, Any] = {"id": f"day {day}", "source": "shop", "type": "note", "to": to, "data": day}
-        assert await Poster(http, [gateways[0].origin])(event)
+        poster = Poster(http, [gateway.origin for gateway in gateways])
+        while not await poster(event):  # noqa: ASYNC110  # the same one, until it is accepted
+            await asyncio.sleep(0.1)
         await eventually(lambda: all(person.got[topic] == [day] for person in people for topic in person.got))
         for gateway in gateways:
             gateway.kill()
@@ -59,7 +61,7 @@ async def test_of_killed_nodes_nothing_stays(tmp_path: Path) -> None:
             assert before
             await live(made.gateways, 2)
             await eventually(lambda: not redis.exists("tocsin:nodes"))
-            assert lasting(redis) == before
+            await eventually(lambda: not lasting(redis) - before)
             left = {key: redis.ttl(key) for pattern in OF_NODES for key in redis.scan_iter(pattern, count=1_000)}
             assert max(left.values()) <= ROUTES_TTL
             await eventually(lambda: not list(redis.scan_iter("tocsin:{node-*", count=1_000)))
