@@ -55,6 +55,11 @@ class Books:
             found["later"] += self._redis.zcard(self._keys.later(p, SENT_BY))
         return {name: count for name, count in found.items() if count}
 
+    def leases(self) -> list[int]:
+        """For each partition, how many leases were given for its jobs."""
+        heads = (self._keys.jobs_head(p, SENT_BY) for p in range(self._keys.partitions))
+        return [int(self._redis.hget(head, "fence") or 0) for head in heads]
+
     def ends_of(self, channels: Iterable[str]) -> dict[str, int]:
         """The newest offset in each log and inbox; those that are empty are left out."""
         newest = {channel: self._redis.xrevrange(self._keys.log(channel), count=1) for channel in channels}

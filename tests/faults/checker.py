@@ -242,8 +242,12 @@ def _flown(at: float, faults: list[Fault], flight: float) -> float:
 def _providers_are_called_once(ledger: Ledger, _: Limits) -> Iterator[str]:
     calls = Counter(call.key for call in ledger.calls)
     again = Counter(call.key for call in ledger.calls if call.again)
-    interruptions = sum(fault.interrupts for fault in ledger.faults)
+    user = {call.key: call.user for call in ledger.calls}
+    faults = sum(fault.interrupts for fault in ledger.faults)
     for key, count in calls.items():
+        # A worker that stood still by itself, on a machine that does other things too, is no fault of the ledger's:
+        # but what it had in hand goes to another only under another lease.
+        interruptions = max(faults, ledger.handed.get(user[key], 0))
         if count > 1 + interruptions + again[key]:
             yield f"{key} was called {count} times, with {interruptions} interruptions and {again[key]} to be repeated"
 

@@ -203,6 +203,8 @@ class Ledger:
     """Devices that are connected at the end."""
     notes: list[str] = field(default_factory=list)
     """What did not come to an end."""
+    handed: dict[str, int] = field(default_factory=dict)
+    """By user: how often the lease under which their jobs are worked was given anew."""
     healed: float = 0.0
     end: float = 0.0
 

@@ -68,7 +68,7 @@ def nursery(log: Path, environ: Mapping[str, str], *channels: str) -> Iterator[N
             made.kill(pid)
         assert process.stdin is not None
         process.stdin.close()
-        process.wait(10)
+        process.wait(30)
         if process.stdout is not None:
             process.stdout.close()
 

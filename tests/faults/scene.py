@@ -187,6 +187,7 @@ async def under(
     """A run in which something is broken: begins before it, and ends when all is whole, quiet and written down."""
     async with _stage(world, seed, size, mode) as stage, gathered(stage.devices):
         books = await asyncio.to_thread(Books, world.site, world.keys)
+        leases = await asyncio.to_thread(books.leases)
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_watch(books, stage))
@@ -199,7 +200,7 @@ async def under(
             await asyncio.sleep(BESIDE)
             stop.set()
             watching.cancel()
-        await _end(stage, books)
+        await _end(stage, books, leases)
     return Scene(stage.ledger, [], stage.sources, stage.devices)
 
 
@@ -219,8 +220,9 @@ async def _watch(books: Books, stage: Stage) -> None:
         await asyncio.sleep(LOOK)
 
 
-async def _end(stage: Stage, books: Books) -> None:
-    ledger = stage.ledger
+async def _end(stage: Stage, books: Books, leases: list[int]) -> None:
+    """`leases`: how many there were at the beginning, by partition."""
+    ledger, keys = stage.ledger, stage.world.keys
     try:
         async with asyncio.timeout(QUIET):
             await _until_quiet(stage, books)
@@ -233,6 +235,8 @@ async def _end(stage: Stage, books: Books) -> None:
         for reader in readers:
             await reader.take_stock()
     await asyncio.to_thread(books.gather, ledger, stage.users)
+    given = [now - before for now, before in zip(await asyncio.to_thread(books.leases), leases, strict=True)]
+    ledger.handed = {user: given[keys.partition(user)] for user in stage.users}
     await asyncio.to_thread(books.close)
     ledger.end = stage.now()
 

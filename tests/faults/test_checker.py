@@ -157,6 +157,18 @@ def test_a_pause_makes_a_call_late_that_was_under_way() -> None:
     assert found(ledger) == []
 
 
+def test_what_a_worker_had_in_hand_may_be_called_for_again_under_another_lease() -> None:
+    ledger = good()
+    ledger.calls.append(Called("k1", "a2", "ann", "webhook", 9.0))
+    ledger.handed = {"ann": 0, "ben": 1}
+    assert [violation.invariant for violation in found(ledger)] == [11]
+    ledger.handed = {"ann": 1, "ben": 0}
+    assert found(ledger) == []
+    ledger.faults.append(Fault("a worker is killed", 8.0, 9.0))
+    ledger.calls.append(Called("k1", "a2", "ann", "webhook", 9.5))
+    assert [violation.invariant for violation in found(ledger)] == [11]
+
+
 def test_a_withdrawal_may_be_lost_with_its_master() -> None:
     ledger = good()
     ledger.withdrawn = [Withdrawn("gone", 10.5)]

@@ -34,6 +34,9 @@ LADDER: Final = [
 ]
 CATEGORIES: Final[dict[str, Any]] = {"news": {"digest": {"email": {"window": 1, "max": 3}}}}
 FOLLOWED: Final = "news:all"
+NEVER: Final = -1
+GONE: Final = -2
+"""Answers of TTL: it does not end, and it ended since we heard of it."""
 
 
 def answer(delivery: Delivery) -> Outcome:
@@ -47,7 +50,9 @@ async def lasting(place: Town) -> set[str]:
     """Let all times be over; the keys that are left."""
     left = set()
     for key in await names(place.pipe, place.keys):
-        if await place.pipe.ask("TTL", key) < 0:
+        if (ttl := await place.pipe.ask("TTL", key)) == GONE:
+            continue
+        if ttl == NEVER:
             left.add(key.decode())
             if key.endswith(b":meta"):
                 await place.pipe.ask("HDEL", key, "kept")  # of a time before
@@ -129,10 +134,10 @@ async def decisions(place: Town, node: Node, day: int) -> list[str]:
     await node.control.set_rules(f"space{day}", {"publish": "user"})
     await Allowances(pipe, keys, place.clock).take(stranger, Limit(1.0, 10.0), 5)
     borrowed: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
-    places = Places(pipe, keys.places, "a node", 3)
+    places = Places(pipe, keys.places, "a node", 60)
     places.resize(2, lambda: ())
     places.ask(stranger, lambda: 2, borrowed.set_result)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await borrowed
     assert await existing(pipe, keys.rules, keys.rules_version) == 2
     await node.control.set_rules(f"space{day}", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -36,6 +36,9 @@ Now = Callable[[], float]
 WAIT = 2.0
 """Seconds before a person who has not got an event live is reached otherwise."""
 PAGE = 300
+ANSWER = 10.0
+TRIES = 4
+"""A page of history is asked for so often, with so many seconds for each answer: a connection may end meanwhile."""
 
 
 def named(publication: dict[str, Any]) -> str:
@@ -99,13 +102,19 @@ class Witness(Person):
             self.ledger.tops.append(Top(self.of(channel), epoch, page["offset"]))
 
     async def _history(self, channel: str, since: dict[str, Any]) -> dict[str, Any]:
+        for _ in range(TRIES):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER):
+                    await self.ready.wait()
+                    return await self._page(channel, since)
+        raise TimeoutError(f"{self.name} gets no page of {channel}")
+
+    async def _page(self, channel: str, since: dict[str, Any]) -> dict[str, Any]:
         self._id += 1
         future = self._wanted[self._id] = asyncio.get_running_loop().create_future()
         assert self._link is not None
         self._link.say({"id": self._id, "history": {"channel": channel, "limit": PAGE, "since": since}})
-        async with asyncio.timeout(10):
-            said = await future
-        return {"publications": (), **said["history"]}
+        return {"publications": (), **(await future)["history"]}
 
 
 @dataclass
