@@ -41,7 +41,7 @@ def replica(master: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest_asyncio.fixture
 async def pipe(master: EmbeddedRedis, replica: EmbeddedRedis) -> AsyncIterator[Pipe]:
-    async with asyncio.timeout(30), open_pipe(master.url) as pipe:
+    async with asyncio.timeout(90), open_pipe(master.url) as pipe:
         while (await pipe.ask("WAIT", 1, 1_000)) < 1:
             pass
         yield pipe
@@ -68,7 +68,7 @@ async def told(writes: Durable, key: str, *values: str) -> list[Reply]:
 
 
 async def test_writes_of_a_moment_share_a_wait_and_keep_their_order(pipe: Pipe, keys: Keys) -> None:
-    writes = Durable(pipe, replicas=1, timeout=5)
+    writes = Durable(pipe, replicas=1, timeout=30)
     before = await _waits(pipe)
     first, second = await asyncio.gather(
         told(writes, keys.mailbox, "a"), told(writes, keys.mailbox, *(str(n) for n in range(1_200)))
@@ -102,7 +102,7 @@ async def test_what_redis_refuses_is_refused(pipe: Pipe, keys: Keys) -> None:
 
 async def test_more_than_can_wait_is_refused(pipe: Pipe, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durable, "MOST", 2)
-    answers = await told(Durable(pipe, replicas=1, timeout=5), keys.mailbox, *"abcd")
+    answers = await told(Durable(pipe, replicas=1, timeout=30), keys.mailbox, *"abcd")
     assert sorted(type(each).__name__ for each in answers) == ["Overloaded", "int", "int", "int"]
     assert isinstance(answers[0], Overloaded), "it is told at once"
 
@@ -117,8 +117,11 @@ async def test_without_a_connection_nothing_is_stored(keys: Keys) -> None:
 
 
 @asynccontextmanager
-async def replicating(pipe: Pipe, url: str, keys: Keys, **options: object) -> AsyncIterator[Api]:
-    writes = Durable(pipe, replicas=1, timeout=0.2)
+async def replicating(
+    pipe: Pipe, url: str, keys: Keys, *, patience: float = 0.2, **options: object
+) -> AsyncIterator[Api]:
+    """`patience`: for how many seconds a replica is waited for."""
+    writes = Durable(pipe, replicas=1, timeout=patience)
     async with open_api(url, keys, ingest_options={"durable": writes, **options}) as api:
         yield api
 
@@ -129,8 +132,9 @@ REPLICATED = {"params": {"durability": "replicated"}}
 async def test_a_producer_may_ask_for_replication(
     pipe: Pipe, master: EmbeddedRedis, replica: EmbeddedRedis, keys: Keys
 ) -> None:
-    async with replicating(pipe, master.url, keys) as api:
+    async with replicating(pipe, master.url, keys, patience=30) as api:
         assert (await api.post(EVENT, **REPLICATED)).status_code == 202
+    async with replicating(pipe, master.url, keys) as api:
         async with cut_off(pipe, replica):
             assert (await api.post(EVENT)).status_code == 202
             answer = await api.post(EVENT, **REPLICATED)
@@ -151,7 +155,7 @@ async def test_a_repeat_under_its_key_is_confirmed_without_a_second_event(
             assert (answer.status_code, "not confirmed" in answer.json()["detail"]) == (503, True)
             again = await api.post(EVENT, headers, **REPLICATED)
             assert again.status_code == 503, "that it was stored before does not mean that a replica has it"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (done := await api.post(EVENT, headers, **REPLICATED)).status_code == 503:
                 pass
         assert done.status_code == 202
