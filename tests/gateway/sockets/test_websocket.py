@@ -20,6 +20,7 @@ from gateway.websocket import LATE
 from gateway.wire.codes import Disconnect
 from gateway.wire.framing import websocket_text
 from tests.gateway.echo import UPGRADE, Echo, Raw, Served, masked, serving
+from tests.gateway.turns import SlowClock
 
 UNLIMITED = Rate(per_second=1e9)
 
@@ -149,7 +150,7 @@ async def test_wires_of_ready_bytes_are_offered_nothing() -> None:
     ids=lambda value: value if isinstance(value, int) else "frames",  # what is masked is another text each time
 )
 async def test_bad_frames_end_their_connection_alone(data: bytes, code: int) -> None:
-    service = Echo()
+    service = Echo(clock=SlowClock())  # type: ignore[arg-type]  # what is too fast is so however long its reading takes
     async with serving(service) as served:
         good, bad = await served.websocket(), await served.websocket()
         sending = asyncio.get_running_loop().create_task(bad.send(data + masked(b"late")))
@@ -173,13 +174,13 @@ async def test_after_a_violation_input_is_thrown_away_until_the_peer_is_dropped(
         assert await client.close_code() == 1002
         before = resident()
         with pytest.raises(ConnectionError):
-            await client.flood(bytes(65_536), seconds=10)
+            await client.flood(bytes(65_536), seconds=30)
         assert resident() - before < 20_000_000
         assert service.codes == [1002]
 
 
 async def test_who_goes_on_flooding_after_our_close_is_dropped() -> None:
-    service = Echo()
+    service = Echo(clock=SlowClock())  # type: ignore[arg-type]
     async with serving(service) as served:
         served.protocol.door.carrier.closing = Sweep(60, lambda connection: connection.abort())
         client = await served.websocket()
@@ -187,7 +188,7 @@ async def test_who_goes_on_flooding_after_our_close_is_dropped() -> None:
         assert await client.close_code() == 3013
         assert service.codes == [], "it may have said all that before it heard"
         with pytest.raises(ConnectionError):
-            await client.flood(masked(b"", Opcode.PONG), seconds=10)
+            await client.flood(masked(b"", Opcode.PONG), seconds=30)
         await service.until(lambda: service.codes)
         assert service.codes == [3013]
 
@@ -266,9 +267,15 @@ async def fill(service: Echo) -> int:
     return count
 
 
+def held(connection: SocketConnection) -> int:
+    """Bytes that wait for the peer."""
+    return connection._transport.get_write_buffer_size() + (connection._outbox.size if connection._outbox else 0)
+
+
 async def test_what_waits_is_bounded_in_bytes_and_the_client_told_to_come_back() -> None:
     service = Echo()
     async with serving(service) as served:
+        served.protocol.door.carrier.closing = Sweep(60, lambda connection: connection.abort())
         client = await stalled_client(served)
         connection, count = carried(service), await fill(service)
         while connection._code is None:
@@ -334,12 +341,13 @@ async def test_pings_of_a_peer_that_does_not_read_stop_being_read() -> None:
         flooding = asyncio.get_running_loop().create_task(flood)
         await service.until(lambda: service.stalls)
         connection = carried(service)
+        waiting, now = -1, held(connection)
+        while now != waiting:  # for the peer's kernel may still take some, and then more is read
+            await asyncio.sleep(0.2)
+            waiting, now = now, held(connection)
+        assert not flooding.done()
         assert not connection._transport.is_reading()
-        assert connection._outbox is not None
-        waiting = connection._transport.get_write_buffer_size() + connection._outbox.size
-        assert waiting < HIGH_WATER + 262_144  # what was read before
-        await asyncio.sleep(0.2)
-        assert service.stalls == [True]
-        assert connection._transport.get_write_buffer_size() + connection._outbox.size == waiting
+        assert service.stalls[-1]
+        assert 0 < waiting < HIGH_WATER + 262_144  # what was read before
         flooding.cancel()
         client.writer.transport.abort()
