@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.cursor import Cursor
-from bus.namespaces import Namespaces
 from gateway.effects import (
     Admit,
     Answer,
@@ -38,46 +37,12 @@ from gateway.effects import (
     Verified,
     Verify,
 )
-from gateway.revocation import Kept, Revocations, Token, User
+from gateway.revocation import Kept, Token
 from gateway.session import Session, SessionContext, State
 from gateway.wire.codes import Disconnect, Error, Unsubscribed
 from gateway.wire.replies import PING
+from tests.gateway.talk import CLAIMS, CONTEXT, JOINED, NAMESPACES, NOW, aware, code, connected, heard, say
 from tests.transcripts.replay import Replay, cases
-
-NOW = 1_800_000_000.0
-NAMESPACES = Namespaces(
-    {
-        "news": {"subscribe": "user"},
-        "room": {"subscribe": "user", "publish": "subscriber", "presence": "subscriber"},
-        "live": {"subscribe": "user", "history_size": 0},
-        "off": {"subscribe": "nobody"},
-    }
-)
-CONTEXT = SessionContext(NAMESPACES, node="n1", version="test")
-CLAIMS = Claims("alice", NOW + 60, ("team:red",), b'{"name":"A"}')
-JOINED = Joined("e1", 0, False, ())
-
-
-def connected(context: SessionContext = CONTEXT, claims: Claims = CLAIMS) -> Session:
-    session = Session("c1", context)
-    session.feed(b'{"id":1,"connect":{"token":"T"}}', NOW)
-    for answer in (Verified(claims), Done(), JOINED):
-        session.answer(answer, NOW)
-    return session
-
-
-def say(session: Session, id: int, command: str, **request: Any) -> list[Effect]:
-    return list(session.feed(orjson.dumps({"id": id, command: request}), NOW))
-
-
-def heard(effects: Any) -> list[Any]:
-    return [orjson.loads(effect.payload) if isinstance(effect, Send) else effect for effect in effects]
-
-
-def code(effects: Any) -> int | None:
-    """The code of the one error reply."""
-    (only,) = heard(effects)
-    return only["error"]["code"] if isinstance(only, dict) and "error" in only else None
 
 
 def test_the_transcripts() -> None:
@@ -86,73 +51,7 @@ def test_the_transcripts() -> None:
         Replay(case).run()
 
 
-# What is no longer granted ---------------------------------------------------------------------------------------
-
-
-def aware(**claims: Any) -> tuple[Session, Revocations, Namespaces]:
-    """A connected session, and what may change beneath it. It is in two topics of its token and one of its own."""
-    revocations, namespaces = Revocations(), Namespaces({"news": {"subscribe": "user"}})
-    context = SessionContext(namespaces, "n1", "test", revocations=revocations)
-    session = connected(context, Claims("alice", NOW + 60, ("team:red",), **claims))
-    for id, topic in ((2, "news:a"), (3, "team:red")):
-        say(session, id, "subscribe", channel=topic)
-        session.answer(JOINED, NOW)
-    say(session, 4, "subscribe", channel="team:blue", token="S")
-    session.answer(Verified(Claims("alice", NOW + 30, topic="team:blue", stamp=Stamp("s1", NOW))), NOW)
-    session.answer(JOINED, NOW)
-    return session, revocations, namespaces
-
-
-def gone(effects: Any) -> list[str]:
-    return [effect.topic for effect in effects if isinstance(effect, Leave)]
-
-
-def test_nothing_changes_while_nothing_is_revoked() -> None:
-    session, revocations, _ = aware()
-    assert list(session.reconsider()) == []
-    revocations.take(Kept(User("bob", NOW), 2**50), NOW)
-    assert list(session.reconsider()) == []
-    assert list(Session("c1", CONTEXT).reconsider()) == []
-
-
-@pytest.mark.parametrize(("before", "why"), [(NOW - 1, Disconnect.INVALID_TOKEN), (NOW - 9.5, Disconnect.EXPIRED)])
-def test_a_revoked_token_ends_the_connection(before: float, why: Disconnect) -> None:
-    session, revocations, _ = aware(stamp=Stamp("j1", NOW - 10))
-    revocations.take(Kept(User("alice", before), 2**50), NOW)
-    assert list(session.reconsider()) == [Close(why)]
-    assert list(session.reconsider()) == []
-
-
-def test_it_rests_on_its_newest_token() -> None:
-    session, revocations, _ = aware(stamp=Stamp("j1", NOW))
-    say(session, 9, "refresh", token="T2")
-    session.answer(Verified(Claims("alice", NOW + 90, ("team:red",), stamp=Stamp("j2", NOW))), NOW)
-    revocations.take(Kept(Token("j1"), 2**50), NOW)
-    assert list(session.reconsider()) == []
-    revocations.take(Kept(Token("j2"), 2**50), NOW)
-    assert list(session.reconsider()) == [Close(Disconnect.INVALID_TOKEN)]
-
-
-def test_a_revoked_subscription_token_ends_its_topic() -> None:
-    session, revocations, _ = aware()
-    revocations.take(Kept(Token("s1"), 2**50), NOW)
-    effects = session.reconsider()
-    assert gone(effects) == ["team:blue"]
-    assert heard(effects)[1]["push"]["unsubscribe"]["code"] == 2000
-    assert set(session.subscriptions) == {"@alice", "news:a", "team:red"}
-
-
-def test_changed_rules_end_what_they_no_longer_grant() -> None:
-    session, _, namespaces = aware()
-    namespaces.override({"news": {"subscribe": "token"}})
-    assert gone(session.reconsider()) == ["news:a"]
-    namespaces.override({"team": {"subscribe": "user"}})
-    assert gone(session.reconsider()) == []
-    namespaces.override({"team": {"subscribe": "nobody"}})
-    assert gone(session.reconsider()) == ["team:red", "team:blue"]
-    assert set(session.subscriptions) == {"@alice"}
-    namespaces.override({"*": {"subscribe": "nobody"}})
-    assert list(session.reconsider()) == []  # whose inbox is its own
+# What is joined and what is said of it ---------------------------------------------------------------------------
 
 
 def test_what_is_being_joined_is_judged_by_what_holds_then() -> None:
@@ -166,22 +65,6 @@ def test_what_is_being_joined_is_judged_by_what_holds_then() -> None:
     revocations.take(Kept(Token("s2"), 2**50), NOW)
     left, refused = session.answer(JOINED, NOW)
     assert (left, code([refused])) == (Leave("team:pink"), 103)
-
-
-# What it says of itself ------------------------------------------------------------------------------------------
-
-
-def test_its_account_of_itself() -> None:
-    session = Session("c1", CONTEXT)
-    assert (session.authenticated, session.state) == (False, State.NEW)
-    session = connected()
-    assert (session.user, session.inbox, session.expires_at) == ("alice", "@alice", NOW + 60)
-    assert session.authenticated
-    assert orjson.loads(session.info) == {"user": "alice", "client": "c1", "conn_info": {"name": "A"}}
-    session.closed()
-    assert session.authenticated
-    assert session.state is State.CLOSED
-    assert list(session.subscriptions) == ["@alice"]
 
 
 @pytest.mark.parametrize("answers", [(), (Verified(CLAIMS),), (Verified(CLAIMS), Done())])
@@ -275,17 +158,6 @@ def test_subscriptions_that_are_alike_are_one_value() -> None:
     assert next(reversed(one.subscriptions)) is next(reversed(other.subscriptions))
 
 
-def test_unsubscribed_by_the_server() -> None:
-    session = connected()
-    say(session, 2, "subscribe", channel="news:sport")
-    session.answer(JOINED, NOW)
-    leave, push = session.unsubscribe("news:sport", Unsubscribed.SERVER)
-    assert leave == Leave("news:sport")
-    assert heard([push])[0]["push"]["unsubscribe"]["code"] == 2000
-    assert session.unsubscribe("news:sport", Unsubscribed.SERVER) == ()
-    assert session.unsubscribe("@alice", Unsubscribed.SERVER) == (Close(Disconnect.INSUFFICIENT_STATE),)
-
-
 def test_a_subscription_that_the_server_ends_while_its_token_is_renewed() -> None:
     session = connected()
     say(session, 2, "subscribe", channel="team:blue", token="S1")
@@ -313,28 +185,6 @@ def test_a_token_may_be_worn_out_by_errors_too() -> None:
     session = connected(SessionContext(NAMESPACES, "n1", "test", errors=0))
     say(session, 2, "subscribe", channel="team:blue", token="S1")
     assert session.answer(Denied(Error.TOKEN_EXPIRED), NOW) == (Close(Disconnect.TOO_MANY_ERRORS),)
-
-
-# The plain event stream ------------------------------------------------------------------------------------------
-
-
-def test_a_session_authenticated_by_its_transport() -> None:
-    session = Session("c1", CONTEXT)
-    session.adopt(CLAIMS)
-    assert (session.state, session.user, session.authenticated) == (State.CONNECTED, "alice", True)
-    assert session.may_subscribe("news:sport") is None
-    assert session.may_subscribe("team:red") is None
-    assert session.may_subscribe("team:blue") is Error.PERMISSION_DENIED
-    session.subscribed("@alice")
-    session.subscribed("news:sport")
-    session.subscribed("live:x")
-    assert [session.subscriptions[t].recoverable for t in ("@alice", "news:sport", "live:x")] == [True, True, False]
-    assert session.expire(NOW + 84) == []
-    assert session.expire(NOW + 85) == (Close(Disconnect.EXPIRED),)
-
-
-def test_a_session_of_nobody_does_not_expire() -> None:
-    assert Session("c1", CONTEXT).expire(NOW) == []
 
 
 # Whatever a client says ------------------------------------------------------------------------------------------
