@@ -210,8 +210,10 @@ class EmbeddedRedis:
         folder = os.fsencode(self.folder.resolve())
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=0.5) as probe:
-                probe.sendall(b"CONFIG GET dir\r\n")
-                return probe.recv(8192).endswith(b"\r\n" + folder + b"\r\n")
+                # What is in a folder is told while it is loaded, too; a PING is not answered then.
+                probe.sendall(b"PING\r\nCONFIG GET dir\r\n")
+                said = probe.recv(8192)
+                return said.startswith(b"+PONG\r\n") and said.endswith(b"\r\n" + folder + b"\r\n")
         except OSError:
             return False
 
