@@ -109,6 +109,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+UP = 30.0
+"""Seconds until a Redis that runs must have been reached: a bound, and no promise."""
+
+
 @asynccontextmanager
 async def open_pipe(url: str) -> AsyncIterator[Pipe]:
     """A connected pipe for the length of the block."""
@@ -116,7 +120,7 @@ async def open_pipe(url: str) -> AsyncIterator[Pipe]:
     async with asyncio.TaskGroup() as group:
         running = group.create_task(pipe.run())
         try:
-            await pipe.wait_up(5)
+            await pipe.wait_up(UP)
             yield pipe
         finally:
             running.cancel()
