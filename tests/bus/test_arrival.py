@@ -14,6 +14,7 @@ from bus.clock import SystemClock
 from bus.errors import BusDown, BusError, Refused
 from bus.keys import Keys
 from bus.pipe import Arg, Asks, Pipe, Server
+from tests.conftest import UP
 from tests.servers import RedisSite
 from tocsin.embedded import EmbeddedRedis
 
@@ -27,7 +28,7 @@ async def down(pipe: Pipe) -> None:
 @asynccontextmanager
 async def arriving(url: str, arrival: Any) -> Any:
     pipe = Pipe(url, name="test", clock=SystemClock(), arrival=arrival)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         running = group.create_task(pipe.run())
         yield pipe
         running.cancel()
@@ -45,7 +46,7 @@ async def test_it_comes_before_any_other_command_and_on_every_connection(tmp_pat
 
     with EmbeddedRedis(tmp_path / "redis") as redis:
         async with arriving(redis.url, arrival) as pipe:
-            await pipe.wait_up(5)
+            await pipe.wait_up(UP)
             assert await pipe.ask("INCR", keys.installation) == 2
             run_id = (await pipe.ask("INFO", "server")).decode().partition("run_id:")[2].split()[0]
             assert arrived == [Server(run_id, frozenset())]
@@ -53,7 +54,7 @@ async def test_it_comes_before_any_other_command_and_on_every_connection(tmp_pat
             redis.kill()
             await down(pipe)
             await asyncio.to_thread(redis.start)
-            await pipe.wait_up(10)
+            await pipe.wait_up(UP)
             # Another process is another server, though the data is the same.
             assert len({server.run_id for server in arrived}) == 2
 
@@ -69,7 +70,7 @@ async def test_one_that_fails_costs_the_connection_and_is_tried_again(redis_serv
             raise failures.pop()
 
     async with arriving(redis_server.url, arrival) as pipe:
-        await pipe.wait_up(5)
+        await pipe.wait_up(UP)
         assert failures == []
         assert await pipe.ask("PING") == b"PONG"
 
@@ -86,7 +87,7 @@ async def test_what_it_asks_on_a_connection_that_is_over_fails(redis_server: Red
                 raise reply
 
     async with arriving(redis_server.url, arrival) as pipe:
-        await pipe.wait_up(5)
+        await pipe.wait_up(UP)
         assert len(kept) == 2
         (reply,) = await kept[0]([("PING",)])
         assert isinstance(reply, BusDown)
