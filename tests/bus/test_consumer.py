@@ -91,7 +91,7 @@ class Room:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             running = group.create_task(self.consumer.run())
             yield
             self.consumer.stop()
@@ -136,7 +136,7 @@ async def test_who_is_stopped_while_it_waits_for_its_turn_takes_nothing(room: Ro
     door = Door(1, 60)
     room.consumer = Consumer(room.queue, room.desk, QUICK, room.bell, room.stats, place=Place(door))
     await room.add("a")
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group, Place(door).inside():
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group, Place(door).inside():
         running = group.create_task(room.consumer.run())
         await asyncio.sleep(0)
         room.consumer.stop()
@@ -308,7 +308,7 @@ async def test_a_lost_lease_ends_the_work_at_once(room: Room) -> None:
 
     room.desk.before = lose
     with pytest.raises(Fenced):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await room.consumer.run()
     assert await room.pending() == 1
     assert room.stats.acked == 0

@@ -42,7 +42,7 @@ async def bury(redis: Redis, keys: Keys, partition: int, number: int) -> str:
 
 
 async def test_letters_of_all_partitions_are_listed_newest_first(redis: Redis, pipe: Pipe, keys: Keys) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         graves = Graveyard(pipe, keys)
         assert (await graves.count(), await graves.ls()) == (0, [])
         for number in range(1, 8):
@@ -55,7 +55,7 @@ async def test_letters_of_all_partitions_are_listed_newest_first(redis: Redis, p
 
 
 async def test_one_letter_is_shown_dropped_or_sent_again(redis: Redis, pipe: Pipe, keys: Keys) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         graves = Graveyard(pipe, keys)
         first, second = await bury(redis, keys, 1, 1), await bury(redis, keys, 1, 2)
         letter = await graves.get(first)
@@ -72,7 +72,7 @@ async def test_one_letter_is_shown_dropped_or_sent_again(redis: Redis, pipe: Pip
 
 @pytest.mark.parametrize("name", ["", "1", "x/1-0", "1/x", "99/1-0", "1/1-x", "-1/1-0", "1/١-0", "1/" + "9" * 21])
 async def test_a_name_that_is_none_names_nothing(redis: Redis, pipe: Pipe, keys: Keys, name: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         graves = Graveyard(pipe, keys)
         assert (await graves.get(name), await graves.drop(name), await graves.replay(name)) == (None, False, None)
 
@@ -87,7 +87,7 @@ async def bury_job(redis: Redis, keys: Keys, number: int, channel: str = "email"
 
 
 async def test_those_that_are_meant_are_found_among_many(redis: Redis, pipe: Pipe, keys: Keys) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         graves = Graveyard(pipe, keys)
         for number in range(1, 301):
             await bury(redis, keys, number % 2, number)
@@ -114,7 +114,7 @@ async def test_no_more_are_held_than_are_wanted(
 
     monkeypatch.setattr(dead, "PAGE", 10)
     monkeypatch.setattr(dead, "nlargest", newest)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         graves = Graveyard(pipe, keys)
         for number in range(1, 181):
             # One partition has the newest, others are mixed.
@@ -132,7 +132,7 @@ async def test_no_more_are_held_than_are_wanted(
 
 
 async def test_a_job_is_sent_again_with_all_its_attempts_and_some_time(redis: Redis, pipe: Pipe, keys: Keys) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         graves = Graveyard(pipe, keys)
         for number, expires in ((1, 0), (2, 5), (3, 4_000_000_000_000)):
             await bury_job(redis, keys, number, x2=expires)
@@ -156,7 +156,7 @@ async def test_a_job_is_sent_again_with_all_its_attempts_and_some_time(redis: Re
 
 
 async def test_what_was_buried_goes_back_to_the_queue_it_was_in(redis: Redis, pipe: Pipe, keys: Keys) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         graves = Graveyard(pipe, keys)
         own = {"entry": "1-0", "reason": "x", "attempts": 1}
         for queue, fields in (("events", {"e": "{}"}), ("bulk", {"k": "follow"}), ("timers", {"t": "step\nx\ny\n1"})):
@@ -174,7 +174,7 @@ async def test_what_was_buried_goes_back_to_the_queue_it_was_in(redis: Redis, pi
 
 async def test_a_job_of_nobody_here_goes_back_without_a_trail(redis: Redis, pipe: Pipe, keys: Keys) -> None:
     """A letter may be all that is left of a job, or of one that somebody wrote by hand."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         graves = Graveyard(pipe, keys)
         own = {"queue": "jobs:email", "entry": "1-0", "reason": "x", "attempts": 1}
         stranger = next(name for name in map(str, range(100)) if keys.partition(name) not in (2, keys.partition("")))
@@ -192,7 +192,7 @@ async def test_a_job_of_nobody_here_goes_back_without_a_trail(redis: Redis, pipe
 
 
 async def test_those_that_are_meant_are_dropped(redis: Redis, pipe: Pipe, keys: Keys) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         graves = Graveyard(pipe, keys)
         kept = await bury(redis, keys, 1, 1)
         for number in (2, 3):
@@ -204,7 +204,7 @@ async def test_those_that_are_meant_are_dropped(redis: Redis, pipe: Pipe, keys: 
 
 
 async def test_they_are_reached_by_a_pipe_too(redis: Redis, redis_server: RedisSite, keys: Keys) -> None:
-    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         graves = Graveyard(pipe, keys)
         name = await bury_job(redis, keys, 1)
         assert await graves.replay(name) is not None
@@ -215,7 +215,7 @@ async def test_they_are_reached_by_a_pipe_too(redis: Redis, redis_server: RedisS
 
 
 async def test_what_redis_says_is_an_error_of_the_bus(redis: Redis, pipe: Pipe, keys: Keys) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await redis.set(keys.dead(0), "x")
         with pytest.raises(Refused):
             await Graveyard(pipe, keys).ls()

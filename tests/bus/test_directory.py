@@ -59,7 +59,7 @@ class Stand:
 
 @asynccontextmanager
 async def standing(server: RedisSite, keys: Keys) -> AsyncIterator[Stand]:
-    async with asyncio.timeout(20), open_pipe(server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(server.url) as pipe:
         yield Stand(pipe, keys)
 
 

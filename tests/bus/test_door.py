@@ -27,7 +27,7 @@ class Visitor:
 async def test_so_many_are_inside_and_the_next_is_who_came_next() -> None:
     door = Door(2, 60)
     visitors = [Visitor(door) for _ in range(4)]
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         for visitor in visitors:
             group.create_task(visitor.visit())
         await visitors[1].inside.wait()
@@ -42,14 +42,14 @@ async def test_so_many_are_inside_and_the_next_is_who_came_next() -> None:
 async def test_who_is_inside_for_too_long_keeps_nobody_out_and_gives_its_place_once() -> None:
     door = Door(1, 0.1)
     hanging, second, third = (Visitor(door) for _ in range(3))
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         tasks = [group.create_task(visitor.visit()) for visitor in (hanging, second, third)]
         await third.inside.wait()
         assert not tasks[0].done()
         for visitor in (hanging, second, third):
             visitor.over.set()
     first, second = Visitor(door), Visitor(door)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(first.visit())
         group.create_task(second.visit())
         await first.inside.wait()
@@ -62,7 +62,7 @@ async def test_who_gives_up_goes_at_once_and_leaves_the_place_to_others() -> Non
     door = Door(1, 60)
     first, second, third = (Visitor(door) for _ in range(3))
     second.place.give_up()  # nobody waits: nothing happens
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(first.visit())
         await first.inside.wait()
         waiting = group.create_task(second.visit())
@@ -79,7 +79,7 @@ async def test_who_gives_up_goes_at_once_and_leaves_the_place_to_others() -> Non
 async def test_who_is_cancelled_or_fails_leaves_the_place_to_others() -> None:
     door = Door(1, 60)
     first, second, third, fourth = (Visitor(door) for _ in range(4))
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(first.visit())
         await first.inside.wait()
         neither = Visitor(door)
@@ -105,7 +105,7 @@ async def test_who_is_cancelled_or_fails_leaves_the_place_to_others() -> None:
     with pytest.raises(ValueError, match="inside"):
         async with place.inside():
             raise ValueError("inside")
-    async with asyncio.timeout(10), place.inside() as let_in:
+    async with asyncio.timeout(30), place.inside() as let_in:
         assert let_in
 
 

@@ -16,7 +16,7 @@ REF = "1.s/1"
 
 @asynccontextmanager
 async def piped(server: RedisSite) -> AsyncIterator[Pipe]:
-    async with asyncio.timeout(20), open_pipe(server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(server.url) as pipe:
         yield pipe
 
 

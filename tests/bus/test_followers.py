@@ -21,7 +21,7 @@ TOPIC = "news:sport"
 
 @asynccontextmanager
 async def following(server: RedisSite, keys: Keys) -> AsyncIterator[tuple[Followers, Pipe]]:
-    async with asyncio.timeout(30), open_pipe(server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(server.url) as pipe:
         yield Followers(pipe, keys), pipe
 
 

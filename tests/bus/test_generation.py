@@ -24,7 +24,7 @@ ALICE = inbox_of("alice")
 
 @pytest_asyncio.fixture
 async def pipe(any_server: EmbeddedRedis) -> AsyncIterator[Pipe]:
-    async with asyncio.timeout(20), open_pipe(any_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(any_server.url) as pipe:
         yield pipe
 
 

@@ -17,7 +17,7 @@ from tests.servers import RedisSite
 
 
 async def test_each_partition_has_one_owner_at_a_time(redis_server: RedisSite, keys: Keys) -> None:
-    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         a, b = Leases(pipe, keys, "a", 60), Leases(pipe, keys, "b", 60)
         assert await a.hold((1, 2)) == {1: Lease(1, "a", 1), 2: Lease(2, "a", 1)}
         assert await b.hold((2, 3)) == {2: None, 3: Lease(3, "b", 1)}
@@ -29,7 +29,7 @@ async def test_each_partition_has_one_owner_at_a_time(redis_server: RedisSite, k
 
 
 async def test_a_lease_ends_by_itself(redis_server: RedisSite, keys: Keys) -> None:
-    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         first = (await Leases(pipe, keys, "a", 0.02).hold((1,)))[1]
         second = None
         while second is None:
@@ -39,7 +39,7 @@ async def test_a_lease_ends_by_itself(redis_server: RedisSite, keys: Keys) -> No
 
 
 async def test_an_error_is_not_a_lost_lease(redis_server: RedisSite, keys: Keys) -> None:
-    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         await pipe.ask("LPUSH", keys.lease(1), "x")
         with pytest.raises(BusError):
             await Leases(pipe, keys, "a", 60).hold((0, 1))
@@ -48,7 +48,7 @@ async def test_an_error_is_not_a_lost_lease(redis_server: RedisSite, keys: Keys)
 async def test_of_the_dead_a_lease_is_taken_when_it_was_silent_and_of_nobody_else(
     redis_server: RedisSite, keys: Keys
 ) -> None:
-    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         lost, heir = Leases(pipe, keys, "lost", 60, silence=20), Leases(pipe, keys, "heir", 60, silence=20)
 
         async def ask(leases: Leases, held: Lease | None, *living: str) -> Lease | BusError | None:
@@ -75,7 +75,7 @@ async def test_of_the_dead_a_lease_is_taken_when_it_was_silent_and_of_nobody_els
 async def test_keeping_a_lease_costs_one_command_and_finds_out_when_it_is_over(
     redis_server: RedisSite, keys: Keys
 ) -> None:
-    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         counted = Counted(pipe)
         leases = Leases(counted, keys, "a", 60)
 
@@ -109,7 +109,7 @@ async def test_who_may_not_keep_a_lease_by_a_command_keeps_it_by_the_script(
     redis_server: RedisSite, keys: Keys
 ) -> None:
     """As with the rights of a release that did not know the command."""
-    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         refusing = Counted(pipe)
         refusing.refuses = "GETEX"
         first = (await Leases(pipe, keys, "a", 30).hold((1,)))[1]
@@ -136,7 +136,7 @@ class Counted(Commands):
 
 
 async def test_a_lease_of_a_clock_that_was_ahead_ends_too(redis_server: RedisSite, keys: Keys) -> None:
-    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         first = (await Leases(pipe, keys, "a", 3_600).hold((1,)))[1]
         assert first is not None
         heir = Leases(pipe, keys, "b", 0.05)

@@ -39,7 +39,7 @@ def test_with_nobody_there_is_no_owner() -> None:
 
 
 async def test_members_come_and_go(redis_server: RedisSite, keys: Keys) -> None:
-    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         a, b = Registry(pipe, keys.workers, "a", 60), Registry(pipe, keys.workers, "b", 60)
         assert await a.beat() == ("a",)
         assert set(await b.beat()) == {"a", "b"}
@@ -50,7 +50,7 @@ async def test_members_come_and_go(redis_server: RedisSite, keys: Keys) -> None:
 async def test_who_was_noted_by_a_clock_that_was_ahead_goes_soon_unless_they_live(
     redis_server: RedisSite, keys: Keys
 ) -> None:
-    async with asyncio.timeout(10), open_pipe(redis_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis_server.url) as pipe:
         dead, alive = (Registry(pipe, keys.workers, name, 3_600) for name in ("dead", "alive"))
         await dead.beat()
         await Registry(pipe, keys.workers, "young", 5).beat()

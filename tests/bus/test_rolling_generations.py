@@ -66,7 +66,7 @@ class Both(Bench):
 
 @pytest_asyncio.fixture
 async def both(any_server: EmbeddedRedis, keys: Keys) -> AsyncIterator[Both]:
-    async with asyncio.timeout(20), open_pipe(any_server.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(any_server.url) as pipe:
         yield Both(pipe, keys)
 
 

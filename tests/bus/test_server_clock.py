@@ -17,7 +17,8 @@ from bus.server_clock import ServerClock
 from tests.conftest import open_pipe
 from tests.servers import RedisSite
 
-NEAR = 2.0
+NEAR = 60.0
+"""Seconds: as far as it may be off when Redis or we had to wait for our turn; a wrong clock is off by an hour."""
 
 
 @pytest_asyncio.fixture
@@ -56,7 +57,7 @@ async def test_it_is_looked_at_again_and_goes_on_while_redis_is_away(
         await ServerClock.look(clock)
 
     monkeypatch.setattr(clock, "look", look)
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         running = group.create_task(clock.run())
         while looks < 4:  # noqa: ASYNC110  # nothing announces a look
             await asyncio.sleep(0.01)

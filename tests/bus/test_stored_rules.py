@@ -22,7 +22,7 @@ async def test_what_one_stores_another_finds(
 ) -> None:
     monkeypatch.setattr(stored_rules, "LOOK", 0.01)
     changed: list[int] = []
-    async with asyncio.timeout(20), open_pipe(any_server.url) as pipe, asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), open_pipe(any_server.url) as pipe, asyncio.TaskGroup() as group:
         one = StoredRules(pipe, keys, Namespaces({"news": {"history_size": 1}}))
         other = StoredRules(pipe, keys, Namespaces({"news": {"history_size": 1}}), lambda: changed.append(1))
         looking = group.create_task(other.run())
@@ -53,7 +53,7 @@ async def test_while_redis_is_away_what_was_known_holds(keys: Keys) -> None:
     nowhere = Pipe("redis://127.0.0.1:1/0", name="test", clock=SystemClock())  # nobody keeps it connected
     rules = StoredRules(nowhere, keys, Namespaces({}))
     rules.namespaces.override({"news": {"history_size": 2}})
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         looking = group.create_task(rules.run())
         with pytest.raises(BusDown):
             await rules.store("news", {})

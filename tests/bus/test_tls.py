@@ -23,7 +23,7 @@ ALICE = Account("alice", "secret@:alice", RULES, "+sentinel +client|setname")
 @pytest.mark.sites
 async def test_every_form_speaks_tls_and_knows_us_as_a_user(site_kind: str, tmp_path: Path, keys: Keys) -> None:
     with start(site_kind, tmp_path, Plan(tls=certificate(tmp_path), accounts=[ALICE])) as site:
-        async with asyncio.timeout(20), opened(site.url_of(ALICE), name="test", clock=SystemClock()) as pipe:
+        async with asyncio.timeout(60), opened(site.url_of(ALICE), name="test", clock=SystemClock()) as pipe:
             assert await pipe.asks(("SET", keys.lease(p), p) for p in range(8)) == [b"OK"] * 8
             assert await pipe.asks(("GET", keys.lease(p)) for p in range(8)) == [b"%d" % p for p in range(8)]
             await check_fitness(pipe)
@@ -35,7 +35,7 @@ async def test_a_certificate_of_ours_is_shown(tmp_path: Path) -> None:
         with site.client() as redis:
             redis.config_set("tls-auth-clients", "yes")
         clock = SystemClock()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async with opened(f"{site.url}&ssl_certfile={pem}&ssl_keyfile={pem}", name="test", clock=clock) as pipe:
                 assert await pipe.ask("PING") == b"PONG"
             with pytest.raises(BusDown):
@@ -47,7 +47,7 @@ async def test_a_server_whose_certificate_nobody_vouches_for_is_not_talked_to(tm
     with start("one", tmp_path, Plan(tls=certificate(tmp_path))) as site:
         untrusted = site.url.partition("?")[0]
         with pytest.raises(BusDown, match="certificate verify failed"):
-            async with asyncio.timeout(20), opened(untrusted, name="test", clock=SystemClock()):
+            async with asyncio.timeout(60), opened(untrusted, name="test", clock=SystemClock()):
                 pass
 
 

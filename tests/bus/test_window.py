@@ -9,7 +9,7 @@ from bus.window import Window
 
 async def test_places_are_taken_as_far_as_there_are_any() -> None:
     window = Window(4)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await window.reserve(3) == 3
         assert await window.reserve(3) == 1
     assert window.taken == 4
@@ -19,7 +19,7 @@ async def test_places_are_taken_as_far_as_there_are_any() -> None:
 
 async def test_a_full_window_opens_again_in_handfuls() -> None:
     window = Window(32)
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         await window.reserve(32)
         waiting = group.create_task(window.reserve(8))
         await asyncio.sleep(0)
@@ -41,7 +41,7 @@ async def test_who_wants_all_gets_its_turn_before_those_who_came_later() -> None
     async def one() -> None:
         order.append(f"one {await window.reserve(1)}")
 
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         await window.reserve(2)
         group.create_task(all_of_it())
         await asyncio.sleep(0)
@@ -54,7 +54,7 @@ async def test_who_wants_all_gets_its_turn_before_those_who_came_later() -> None
 
 async def test_who_gives_up_waiting_takes_nothing() -> None:
     window = Window(1)
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         await window.reserve(1)
         waiting = group.create_task(window.reserve(1))
         await asyncio.sleep(0)
