@@ -103,7 +103,7 @@ async def open_api(
     url: str, keys: Keys, *, ingest_options: dict[str, Any] | None = None, **settings: Any
 ) -> AsyncIterator[Api]:
     """The application on the Redis at `url`; `settings` change the gateway's."""
-    async with asyncio.timeout(20), open_pipe(url) as pipe:
+    async with asyncio.timeout(60), open_pipe(url) as pipe:
         ingest = Ingest(pipe, keys, SystemClock(), **(ingest_options or {}))
         changed = replace(GatewaySettings(api_keys=api_keys()), **settings)
         namespaces = Namespaces(changed.namespaces)

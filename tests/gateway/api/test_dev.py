@@ -26,7 +26,7 @@ from tocsin.embedded import EmbeddedRedis
 
 SETTINGS = GatewaySettings(dev=True, token_secret="s" * 32)
 PAGE = "http://127.0.0.1:8000"
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 @asynccontextmanager

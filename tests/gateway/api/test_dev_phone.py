@@ -37,7 +37,7 @@ NAMES = ["alice", "a/b", "älice ☎", "x%2Fy"]
 
 @asynccontextmanager
 async def served(redis: RedisSite, keys: Keys) -> AsyncIterator[httpx.AsyncClient]:
-    async with asyncio.timeout(20), open_pipe(redis.url) as pipe:
+    async with asyncio.timeout(60), open_pipe(redis.url) as pipe:
         app = Starlette(routes=dev_phone.routes(SETTINGS, SystemClock(), pipe, keys))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PAGE) as client:
             yield client
@@ -88,7 +88,7 @@ async def test_everyone_has_one_phone(redis_server: RedisSite, keys: Keys, user:
         sender = Sender(client, first.json())
         assert await sender.push({"id": "e1", "tag": "t", "title": "Hello", "body": "World"}) == 201
         [item] = await items(client, user)
-        assert item.pop("at") == pytest.approx(SystemClock().wall(), abs=5)
+        assert item.pop("at") == pytest.approx(SystemClock().wall(), abs=60)
         assert item == {"id": "e1", "tag": "t", "title": "Hello", "body": "World", "withdrawn": False}
 
 
@@ -178,7 +178,7 @@ async def test_our_own_sender_rings_it(tmp_path: Path) -> None:
     table = {"vapid_key": generate()[0], "subject": "mailto:ops@shop.example", "hosts": ["127.0.0.1"]}
     made = WebPush.from_settings("dev", table, clock, allow_private=True)
     with system(tmp_path, dev="true") as running:
-        async with asyncio.timeout(30), httpx.AsyncClient(base_url=running.gateways[0].origin) as client:
+        async with asyncio.timeout(60), httpx.AsyncClient(base_url=running.gateways[0].origin) as client:
             subscription = (await client.post(path("älice"))).json()
             event = Event(id="e1", source="shop", type="note", created_at=clock.wall())
             target = PushTarget("d1", "webpush", subscription["endpoint"], subscription["keys"])

@@ -24,7 +24,7 @@ from gateway.settings import GatewaySettings
 from tests.servers import RedisSite
 
 PAGE = "http://127.0.0.1:8000"
-LIMIT = 20.0
+LIMIT = 60.0
 KEY = urlsafe_b64encode(bytes(32)).decode()
 SETTINGS = GatewaySettings(dev=True, directory_keys=(f"k1:{KEY}",), directory_index_key=KEY)
 

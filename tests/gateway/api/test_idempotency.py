@@ -16,6 +16,7 @@ from bus.keys import Keys
 from gateway.api.idempotency import fingerprint
 from gateway.ingest import Answered, Busy, IdempotentRequest, New, OtherBody, Position
 from tests.bus.holding_proxy import holding_proxy
+from tests.conftest import UP
 from tests.gateway.api import harness
 from tests.gateway.api.conftest import OpenApi
 from tests.gateway.api.harness import EVENT, KEY, api_keys
@@ -209,7 +210,7 @@ async def test_the_answer_is_lost_on_the_way_and_the_repeat_finds_it(redis_serve
             proxy.cut()
         assert posted.result().status_code == 503
         assert posted.result().headers["retry-after"] == "1"
-        await api.pipe.wait_up(5)
+        await api.pipe.wait_up(UP)
         again = await api.post(batch, OURS | {"idempotency-key": "k2"})
         assert again.status_code == 202
         assert [stored["data"] for stored in await api.stored()] == [0, 1, 2, 3, 4]

@@ -109,7 +109,7 @@ async def test_a_redis_that_hangs_is_met_by_a_bounded_number_of_requests(redis_s
 
 
 async def test_what_a_client_publishes_is_told_to_come_again(redis_server: Any, keys: Keys) -> None:
-    async with asyncio.timeout(20), running_node(redis_server.url, keys) as node:
+    async with asyncio.timeout(60), running_node(redis_server.url, keys) as node:
         client = Client(node)
         await client.connect("alice")
         await client.ask({"id": 2, "subscribe": {"channel": "room:1"}})

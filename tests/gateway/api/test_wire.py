@@ -53,7 +53,7 @@ class Served:
 
 @asynccontextmanager
 async def served(redis: RedisSite, keys: Keys, **changes: Any) -> AsyncIterator[Served]:
-    async with asyncio.timeout(30), running_node(redis.url, keys, api_keys=api_keys(), **changes) as node:
+    async with asyncio.timeout(60), running_node(redis.url, keys, api_keys=api_keys(), **changes) as node:
         with socket.create_server(("127.0.0.1", 0)) as sock:
             async with asyncio.TaskGroup() as group:
                 app = application(node, group.create_task)
