@@ -61,11 +61,14 @@ def test_a_crash_loses_nothing_that_was_answered(tmp_path: Path) -> None:
 
 
 def test_is_not_up_while_it_loads_its_data(tmp_path: Path) -> None:
-    with EmbeddedRedis(tmp_path) as server, Redis.from_url(server.url) as redis:
-        with redis.pipeline(transaction=False) as many:
-            for number in range(10_000):
-                many.set(f"kept{number}", "yes")
-            many.execute()
+    with (
+        EmbeddedRedis(tmp_path) as server,
+        Redis.from_url(server.url) as redis,
+        redis.pipeline(transaction=False) as many,
+    ):
+        for number in range(10_000):
+            many.set(f"kept{number}", "yes")
+        many.execute()
     slow = {"key-load-delay": "50"}  # microseconds for each command; it answers others all the while
     with EmbeddedRedis(tmp_path, options=slow) as server, Redis.from_url(server.url) as redis:
         assert redis.dbsize() == 10_000
