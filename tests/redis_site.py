@@ -21,8 +21,10 @@ from tests.redis_programs import with_tls
 from tocsin.acl import NOBODY
 from tocsin.embedded import OPTIONS, find_server
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Every change of a site is over by then, in seconds."""
+DEAD_AFTER = 2.0
+"""Seconds: a server that stands still for one, as it may on a machine that does other things too, is not dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Plan:
     """
 
     options: Mapping[str, str] = field(default_factory=dict)
-    dead_after: float = 1.0
+    dead_after: float = DEAD_AFTER
     accounts: Sequence[Account] = ()
     tls: Path | None = None
     program: str | None = None

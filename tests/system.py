@@ -19,6 +19,7 @@ from typing import Any
 from bus.clock import SystemClock
 from gateway.mint import mint
 from tests.ports import free_port
+from tests.redis_site import DEAD_AFTER
 from tests.servers import CHOSEN, Account, Plan, RedisSite, start
 from tests.tocsin_system import clean_environ, command
 from tocsin import acl
@@ -28,8 +29,8 @@ SECRET = "a test secret of at least thirty-two bytes"
 KEY = "shop-key-0123456789"
 OPS_KEY = "ops-key-0123456789"
 """Of an operator: scope admin."""
-START_TIMEOUT = 30.0
-END_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
+END_TIMEOUT = 60.0
 OPEN = {"subscribe": "user", "publish": "user", "history": "user", "history_size": 10_000}
 """Rules of the namespace `room`."""
 
@@ -116,7 +117,7 @@ class Gateway(Role):
 
     def metric(self, name: str, labels: str = "") -> float:
         """A counter or gauge of /metrics, summed over those of its labels that contain `labels`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", "/metrics")
             lines = connection.getresponse().read().decode().splitlines()
@@ -176,7 +177,7 @@ def system(
     workers: int = 1,
     site: str = CHOSEN,
     redis: Mapping[str, str] | None = None,
-    dead_after: float = 1.0,
+    dead_after: float = DEAD_AFTER,
     tls: Path | None = None,
     namespaces: Mapping[str, Any] | None = None,
     **settings: Any,

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.sites, pytest.mark.slow]
 
 def post(gateway: Gateway, event: dict[str, Any]) -> int:
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
-    with urlopen(Request(f"{gateway.origin}/v1/events", json.dumps(event).encode(), headers), timeout=10) as answer:
+    with urlopen(Request(f"{gateway.origin}/v1/events", json.dumps(event).encode(), headers), timeout=30) as answer:
         return int(answer.status)
 
 
@@ -29,7 +29,7 @@ async def test_an_event_reaches_its_people_with_no_right_too_few(site_kind: str,
     certified = certificate(tmp_path)
     with system(tmp_path, site=site_kind, tls=certified, redis={"appendonly": "no"}, partitions=8) as made:
         (gateway,) = made.gateways
-        async with asyncio.timeout(30), client(f"ws://127.0.0.1:{gateway.port}/connection/websocket") as alice:
+        async with asyncio.timeout(90), client(f"ws://127.0.0.1:{gateway.port}/connection/websocket") as alice:
             assert "connect" in await alice.ask("connect", token=token("alice"))
             for number in range(4):
                 event = {"id": f"e{number}", "type": "note", "to": {"users": ["alice"]}, "data": number}

@@ -19,19 +19,18 @@ from tests.servers import Account, Cluster, Plan, RedisSite, SentinelTrio, start
 from tests.tocsin_system import is_gone
 
 pytestmark = pytest.mark.sites
-QUICK = Plan(dead_after=0.5)
 
 
 @pytest.fixture(scope="module")
 def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelTrio]:
-    with start("sentinel", tmp_path_factory.mktemp("trio"), QUICK) as made:
+    with start("sentinel", tmp_path_factory.mktemp("trio")) as made:
         assert isinstance(made, SentinelTrio)
         yield made
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with start("cluster", tmp_path_factory.mktemp("cluster"), QUICK) as made:
+    with start("cluster", tmp_path_factory.mktemp("cluster")) as made:
         assert isinstance(made, Cluster)
         yield made
 
@@ -56,11 +55,9 @@ def test_a_killed_master_is_replaced_and_comes_back_as_a_replica(kind: str, requ
     with made.client() as redis:
         redis.set("kept", "through it")
         if not isinstance(redis, RedisCluster):
-            redis.wait(1, 1_000)
-    began = time.monotonic()
+            assert redis.wait(2, 30_000) == 2
     made.kill(before)
     after = made.replaced(before)
-    assert time.monotonic() - began < 10
     assert after is not before
     made.restart(before)
     made.until_whole()
@@ -101,12 +98,13 @@ def test_slots_move_with_their_keys(cluster: Cluster) -> None:
 
 
 def test_a_frozen_server_goes_on(tmp_path: Path) -> None:
-    with start("one", tmp_path) as made, client(made.url, socket_timeout=0.2) as redis:
+    with start("one", tmp_path) as made:
         made.pause()
-        with pytest.raises(RedisError):
+        with client(made.url, socket_timeout=0.2) as redis, pytest.raises(RedisError):
             redis.ping()
         made.resume()
-        assert redis.ping()
+        with made.client() as redis:
+            assert redis.ping()
 
 
 def test_what_is_on_disk_outlives_the_server(tmp_path: Path) -> None:
@@ -151,7 +149,7 @@ def test_servers_end_with_the_tests_even_when_those_are_killed(tmp_path: Path) -
         assert len(pids) == 6
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not all(is_gone(pid) for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.02)

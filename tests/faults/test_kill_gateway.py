@@ -61,7 +61,7 @@ async def test_every_event_arrives_once_and_in_order_however_often_a_gateway_is_
     with system(tmp_path, gateways=2) as made:
         people = population(made, chance)
         origins = [gateway.origin for gateway in made.gateways]
-        async with asyncio.timeout(100), posting() as http, aclient(made.redis.url) as redis:
+        async with asyncio.timeout(200), posting() as http, aclient(made.redis.url) as redis:
             posters = [Poster(http, origins), Poster(http, origins[::-1]), Poster(http, origins, keyed=True)]
             producers = factory([*posters, Adder(redis, Keys("tocsin", 64))], chance)
             async with gathered(people):
@@ -89,7 +89,7 @@ async def test_a_gateway_that_hangs_until_it_counts_as_dead_catches_up(tmp_path:
     with system(tmp_path, node_ttl=1) as made:
         hanging = made.gateways[0]
         people = [Person(USERS[n], [TOPICS[0]], [hanging.port], Random(n)) for n in range(40)]
-        async with asyncio.timeout(60), aclient(made.redis.url) as redis, gathered(people):
+        async with asyncio.timeout(120), aclient(made.redis.url) as redis, gathered(people):
             producer = Producer("p", USERS[:40], TOPICS[:1], Adder(redis, Keys("tocsin", 64)), chance)
             for _ in range(5):
                 await producer.step()

@@ -66,7 +66,7 @@ async def told(pipe: Pipe, keys: Keys) -> Counter[tuple[Any, ...]]:
 async def test_every_step_is_taken_once_however_many_workers_are_killed(tmp_path: Path, keys: Keys, seed: int) -> None:
     chance = random.Random(seed)
     with EmbeddedRedis(tmp_path / "redis") as redis, working(redis, keys, tmp_path, 2) as workers:
-        async with asyncio.timeout(90), open_pipe(redis.url) as pipe:
+        async with asyncio.timeout(150), open_pipe(redis.url) as pipe:
             await everybody_is_reachable(pipe, keys)
             await at_work(pipe, keys, workers)
             sent: set[tuple[str, str]] = set()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.crowd import INBOX, Person, coming, eventually, gathered
 from tests.faults.producers import Poster, Producer, behind, complaints, posting
-from tests.system import System, system
+from tests.system import Gateway, System, system
 
 USERS = [f"user{n}" for n in range(20)]
 TOPICS = ["room:0", "room:1"]
@@ -59,7 +59,7 @@ async def scene(made: System) -> AsyncIterator[Scene]:
     chance = Random(SEED)
     ports = [gateway.port for gateway in made.gateways]
     people = [Person(user, TOPICS, ports, Random(chance.random())) for user in USERS * 2]
-    async with asyncio.timeout(100), posting() as http, gathered(people):
+    async with asyncio.timeout(150), posting() as http, gathered(people):
         posters = [Poster(http, [gateway.origin]) for gateway in made.gateways]
         producers = [
             Producer(f"p{n}", USERS[n::2], TOPICS[n::2], poster, Random(chance.random()))
@@ -79,6 +79,13 @@ async def scene(made: System) -> AsyncIterator[Scene]:
         playing.check()
 
 
+async def answers(gateway: Gateway, path: str, wanted: int) -> None:
+    """Until it says so: it may answer late, and what it knows of Redis is some seconds old."""
+    async with asyncio.timeout(30):
+        while await asyncio.to_thread(gateway.status, path) != wanted:  # noqa: ASYNC110  # no event tells of it
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.slow
 async def test_a_redis_that_hangs_or_is_killed(tmp_path: Path) -> None:
     with system(tmp_path, gateways=2, redis={"appendfsync": "always"}) as made:
@@ -86,11 +93,10 @@ async def test_a_redis_that_hangs_or_is_killed(tmp_path: Path) -> None:
             made.redis.pause()
             try:
                 await playing.refused(since=0)
-                unready = await asyncio.to_thread(made.gateways[0].status, "/readyz")
-                alive = await asyncio.to_thread(made.gateways[0].status, "/healthz")
+                await answers(made.gateways[0], "/readyz", 503)
+                await answers(made.gateways[0], "/healthz", 200)
             finally:
                 made.redis.resume()
-            assert (unready, alive) == (503, 200)
             await playing.accepted()
             for number in range(2):
                 before = max(poster.statuses[503] for poster in playing.posters)
@@ -136,7 +142,7 @@ async def test_a_redis_that_comes_back_empty(tmp_path: Path) -> None:
     with system(tmp_path, redis={"appendonly": "no"}, node_ttl=2) as made:
         gateway = made.gateways[0]
         people = [Person(user, TOPICS, [gateway.port], Random(n)) for n, user in enumerate(USERS)]
-        async with asyncio.timeout(80), posting() as http, gathered(people):
+        async with asyncio.timeout(120), posting() as http, gathered(people):
             poster = Poster(http, [gateway.origin])
             producer = Producer("p", USERS, TOPICS, poster, Random(SEED))
             for _ in range(10):

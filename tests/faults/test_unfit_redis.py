@@ -73,7 +73,7 @@ async def test_roles_may_be_started_before_their_redis(tmp_path: Path) -> None:
         await asyncio.to_thread(gateway.until_ready)
         person = Person("alice", [], [port], Random(1))
         with Redis.from_url(redis.url) as client:
-            async with asyncio.timeout(30), gathered([person]):
+            async with asyncio.timeout(60), gathered([person]):
                 event = {"type": "note", "to": {"users": ["alice"]}, "data": "hello"}
                 client.xadd(Keys("tocsin", 64).events(0), {"e": json.dumps(event)})
                 await eventually(lambda: person.got[INBOX] == ["hello"])

@@ -34,11 +34,11 @@ from tests.upgrade.releases import Release, previous
 from tocsin.toml import to_toml
 
 PARTITIONS = 8
-LIMIT = 120
+LIMIT = 240
 TOPIC = "room:upgrade"
 HERE = Release("itself")
 RELEASES = [previous()]
-UNLESS_ACKED = [{"via": "live"}, {"via": "webhook", "after": 3, "unless": "acked"}]
+UNLESS_ACKED = [{"via": "live"}, {"via": "webhook", "after": 6, "unless": "acked"}]
 UNLESS_READ = [{"via": "live"}, {"via": "webhook", "after": 3, "unless": "read"}]
 """Who is not connected is called at once."""
 
@@ -139,7 +139,7 @@ async def _stage(folder: Path, old: Release) -> AsyncIterator[tuple[Stage, str]]
         environ = {"TOCSIN_CONFIG": str(folder / "tocsin.toml"), "TOCSIN_REDIS_URL": server.url}
         environ |= {"TOCSIN_TOKEN_SECRET": SECRET}
         ports = [free_port(), free_port(), free_port()]
-        async with listening(provider.take) as origin, httpx.AsyncClient(timeout=10) as http:
+        async with listening(provider.take) as origin, httpx.AsyncClient(timeout=30) as http:
             producer = Redis.from_url(server.url)
             yield Stage(folder, environ, homes, provider, producer, http, stack, ports), origin
             await producer.aclose()
