@@ -21,7 +21,7 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
-PATIENCE = 15_000.0
+PATIENCE = 30_000.0
 """Milliseconds; a machine may be busy with other things."""
 
 FAREWELL = 15.0

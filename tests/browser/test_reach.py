@@ -16,19 +16,33 @@ import pytest
 from browser.demo_page import Demo, browser, demo_page, open_demo
 from playwright.async_api import APIRequestContext, Page, expect
 
+from bus.clock import SystemClock
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-LIMIT: Final = 120.0
-ALL_TRIED: Final = 30_000.0
+LIMIT: Final = 240.0
+ALL_TRIED: Final = 60_000.0
 """Milliseconds in which a ladder has come to its end, and more."""
+TRIES: Final = 4
+ON_ITS_WAY: Final = 2.0
+"""Seconds; what rings sooner than that after it was read may have been due before."""
+KEY: Final = {"Authorization": "Bearer dev-key"}
 
 
 @asynccontextmanager
 async def opened(address: str, **options: Any) -> AsyncIterator[Demo]:
     async with asyncio.timeout(LIMIT), demo_page(address, **options) as demo:
-        for pane in (demo.left, demo.right):
+        for pane, user in zip((demo.left, demo.right), demo.names, strict=True):
             await expect(pane.root.locator(".mailbox-link")).to_have_attribute("title", re.compile("@demo.test$"))
+            await has_a_phone(demo, address, user)
         yield demo
+
+
+async def has_a_phone(demo: Demo, address: str, user: str) -> None:
+    """Wait until the gateway knows of the phone that the page gives them."""
+    devices = f"{address}v1/users/{quote(user)}/devices"
+    while not (await (await demo.page.context.request.get(devices, headers=KEY)).json())["devices"]:
+        await demo.page.wait_for_timeout(50)
 
 
 async def category(demo: Demo, title: str) -> None:
@@ -42,15 +56,16 @@ class Outside:
     def __init__(self, request: APIRequestContext, address: str, user: str) -> None:
         self._request, self._address, self._user = request, address, user
 
-    async def phone(self) -> list[str]:
-        """Titles on the phone."""
+    async def phone(self) -> dict[str, float]:
+        """Titles on the phone, and when each of them came."""
         answer = await self._request.get(f"{self._address}dev/phone/{quote(self._user)}")
-        return [item["title"] for item in (await answer.json())["items"]]
+        return {item["title"]: item["at"] for item in (await answer.json())["items"]}
 
-    async def mailbox(self) -> list[str]:
-        """Subjects in the mailbox."""
+    async def mailbox(self) -> dict[str, float]:
+        """Subjects in the mailbox, and when each of them came."""
         mails = (await (await self._request.get(f"{self._address}dev/mailbox")).json())["mails"]
-        return [mail["subject"] for mail in mails if any(self._user in address for address in _list(mail["to"]))]
+        mine = (mail for mail in mails if any(self._user in address for address in _list(mail["to"])))
+        return {mail["subject"]: mail["at"] for mail in mine}
 
 
 def _list(value: Any) -> list[str]:
@@ -74,8 +89,8 @@ async def test_with_the_tab_open_it_comes_live_and_nothing_else_does(address: st
         await expect(demo.step("No phone needed")).to_be_visible(timeout=ALL_TRIED)
         await expect(demo.step("No e-mail needed")).to_be_visible(timeout=ALL_TRIED)
         outside = Outside(demo.page.context.request, address, user)
-        assert await outside.phone() == []
-        assert await outside.mailbox() == []
+        assert await outside.phone() == {}
+        assert await outside.mailbox() == {}
 
 
 async def test_with_the_tab_closed_the_phone_rings_and_then_mail_comes(address: str) -> None:
@@ -86,38 +101,48 @@ async def test_with_the_tab_closed_the_phone_rings_and_then_mail_comes(address: 
         await publish(request, address, {"type": "note", "to": {"users": [user]}, "title": "Where are you?"})
         outside = Outside(request, address, user)
         async with asyncio.timeout(ALL_TRIED / 1000):
-            while not await outside.phone():
-                await watching.wait_for_timeout(200)
-            assert await outside.mailbox() == []  # its turn comes 10 seconds later
             while not await outside.mailbox():
                 await watching.wait_for_timeout(200)
-        assert await outside.phone() == ["Where are you?"]
-        assert await outside.mailbox() == ["Where are you?"]
+        [(rang, at), *more] = (await outside.phone()).items()
+        [(mail, later), *mails] = (await outside.mailbox()).items()
+        assert (rang, more) == (mail, mails) == ("Where are you?", [])
+        assert at < later  # its turn comes 10 seconds later, by the clock of who sent them
 
 
 async def test_read_on_one_device_it_stops_on_all(address: str) -> None:
-    async with opened(address) as demo, browser() as elsewhere:
-        user = demo.names[1]
-        other = await open_demo(elsewhere, address, demo.names, demo.topic)
-        await other.connected()
-        await category(demo, "Your account")
-        await demo.send(user, "Was it you?")
-        for page in (demo, other):
-            await expect(page.right.bell.locator(".badge")).to_have_text("1")
-            await expect(page.right.badge).to_have_text("1")
-        await other.right.bell.locator(".ring").click()
-        for page in (demo, other):
-            await expect(page.right.bell.locator(".badge")).to_be_hidden()
-        await other.right.bell.locator(".open").click()
-        for page in (demo, other):
-            await expect(page.right.badge).to_be_hidden()
-            await expect(page.right.root.locator(".unread")).to_have_count(0)
-        await expect(demo.step("Read")).to_be_visible()
-        await expect(demo.step("No e-mail needed")).to_be_visible(timeout=ALL_TRIED)
-        outside = Outside(demo.page.context.request, address, user)
-        assert await outside.phone() == []
-        assert await outside.mailbox() == []
-        assert other.complaints == []
+    """The phone rings after 5 seconds, unless it was read by then: whoever needs longer has another try."""
+    for _ in range(TRIES):
+        async with opened(address) as demo, browser() as elsewhere:
+            outside = Outside(demo.page.context.request, address, demo.names[1])
+            other = await open_demo(elsewhere, address, demo.names, demo.topic)
+            await other.connected()
+            await read_elsewhere(demo, other)
+            read = SystemClock().wall()
+            assert other.complaints == []
+            await expect(demo.step("No e-mail needed")).to_be_visible(timeout=ALL_TRIED)
+            rang = await outside.phone()
+            assert await outside.mailbox() == {}
+            if all(at > read + ON_ITS_WAY for at in rang.values()):
+                assert rang == {}
+                return
+    raise AssertionError("the phone rang, each time")
+
+
+async def read_elsewhere(demo: Demo, other: Demo) -> None:
+    """One that must be read, seen and then read on the right person's other device."""
+    await category(demo, "Your account")
+    await demo.send(demo.names[1], "Was it you?")
+    for page in (demo, other):
+        await expect(page.right.bell.locator(".badge")).to_have_text("1")
+        await expect(page.right.badge).to_have_text("1")
+    await other.right.bell.locator(".ring").click()
+    for page in (demo, other):
+        await expect(page.right.bell.locator(".badge")).to_be_hidden()
+    await other.right.bell.locator(".open").click()
+    for page in (demo, other):
+        await expect(page.right.badge).to_be_hidden()
+        await expect(page.right.root.locator(".unread")).to_have_count(0)
+    await expect(demo.step("Read")).to_be_visible()
 
 
 async def test_what_must_be_read_goes_on_though_it_arrived(address: str) -> None:
@@ -170,11 +195,20 @@ async def settings(demo: Demo) -> Any:
     return dialog
 
 
+@asynccontextmanager
+async def saved(dialog: Any) -> AsyncIterator[None]:
+    """What is done in the block is saved when it ends. What was said of the change before is wiped away."""
+    told = dialog.locator(".settings-told")
+    await told.evaluate("(told) => { told.textContent = ''; }")
+    yield
+    await expect(told).to_have_text("Saved.")
+
+
 async def test_what_is_switched_off_does_not_come_and_why_is_told(address: str) -> None:
     async with opened(address) as demo:
         dialog = await settings(demo)
-        await dialog.get_by_role("switch", name="Orders and deliveries by Phone").uncheck()
-        await expect(dialog.get_by_text("Saved.")).to_be_visible()
+        async with saved(dialog):
+            await dialog.get_by_role("switch", name="Orders and deliveries by Phone").uncheck()
         await expect(dialog.get_by_role("switch", name="Your account by Phone")).to_be_disabled()
         await expect(dialog.get_by_role("switch", name="News by SMS")).not_to_be_checked()
         await dialog.get_by_role("button", name="Done").click()
@@ -195,9 +229,9 @@ async def test_what_is_switched_off_does_not_come_and_why_is_told(address: str) 
 async def test_quiet_hours_put_the_phone_off(address: str) -> None:
     async with opened(address) as demo:
         dialog = await settings(demo)
-        await dialog.get_by_role("button", name="Now, for an hour").click()
+        async with saved(dialog):
+            await dialog.get_by_role("button", name="Now, for an hour").click()
         await expect(dialog.get_by_role("switch", name="No phone from")).to_be_checked()
-        await expect(dialog.get_by_text("Saved.")).to_be_visible()
         await demo.page.keyboard.press("Escape")
         await demo.right.plug.click()
         await demo.send(demo.names[1], "Not that urgent")
@@ -206,8 +240,8 @@ async def test_quiet_hours_put_the_phone_off(address: str) -> None:
         await demo.right.plug.click()
         await expect(demo.right.state).to_have_text("connected")
         dialog = await settings(demo)
-        await dialog.get_by_role("switch", name="No phone from").uncheck()
-        await expect(dialog.get_by_text("Saved.")).to_be_visible()
+        async with saved(dialog):
+            await dialog.get_by_role("switch", name="No phone from").uncheck()
 
 
 async def test_a_choice_that_is_refused_is_not_shown_as_made(address: str) -> None:
@@ -225,11 +259,13 @@ async def test_settings_stay_after_a_reload_and_by_keyboard(address: str) -> Non
         dialog = await settings(demo)
         switch = dialog.get_by_role("switch", name="News by E-mail")
         await switch.focus()
-        await demo.page.keyboard.press("Space")
-        await expect(dialog.get_by_text("Saved.")).to_be_visible()
+        async with saved(dialog):
+            await demo.page.keyboard.press("Space")
         await expect(switch).to_be_focused()
-        await dialog.get_by_label("How often e-mail about News comes").select_option(label="every hour")
-        await dialog.get_by_label("Language").select_option("de")
+        async with saved(dialog):
+            await dialog.get_by_label("How often e-mail about News comes").select_option(label="every hour")
+        async with saved(dialog):
+            await dialog.get_by_label("Language").select_option("de")
         await expect(dialog.get_by_label("Language")).to_have_value("de")
         await demo.page.reload()
         await demo.connected()
