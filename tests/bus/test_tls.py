@@ -13,6 +13,7 @@ from bus.fitness import check_fitness
 from bus.keys import Keys
 from bus.pipe import Pipe, opened
 from bus.settings import BadSetting
+from tests.conftest import CALM
 from tests.providers.tls import certificate
 from tests.servers import Account, Plan, start
 
@@ -22,7 +23,9 @@ ALICE = Account("alice", "secret@:alice", RULES, "+sentinel +client|setname")
 
 @pytest.mark.sites
 async def test_every_form_speaks_tls_and_knows_us_as_a_user(site_kind: str, tmp_path: Path, keys: Keys) -> None:
-    with start(site_kind, tmp_path, Plan(tls=certificate(tmp_path), accounts=[ALICE])) as site:
+    with start(
+        site_kind, tmp_path, Plan(tls=certificate(tmp_path), accounts=[ALICE], dead_after=CALM.dead_after)
+    ) as site:
         async with asyncio.timeout(60), opened(site.url_of(ALICE), name="test", clock=SystemClock()) as pipe:
             assert await pipe.asks(("SET", keys.lease(p), p) for p in range(8)) == [b"OK"] * 8
             assert await pipe.asks(("GET", keys.lease(p)) for p in range(8)) == [b"%d" % p for p in range(8)]
