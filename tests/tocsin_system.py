@@ -15,7 +15,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-LIMIT = 60.0
+LIMIT = 120.0
 
 
 @dataclass(frozen=True, slots=True)

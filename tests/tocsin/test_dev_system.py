@@ -32,10 +32,13 @@ async def test_an_event_reaches_the_page_and_a_restart_loses_nothing(tmp_path: P
     folder = tmp_path / "data"
     async with asyncio.timeout(LIMIT):
         with dev(folder) as system:
-            async with httpx.AsyncClient(follow_redirects=True) as browser:
+            async with httpx.AsyncClient(follow_redirects=True, timeout=LIMIT) as browser:
                 assert "<title>Tocsin</title>" in (await browser.get(system.page)).text
+            token = system.token(
+                "alice"
+            )  # before there is a connection, which may not wait for long to say whose it is
             async with client(system.ws) as alice:
-                connected = await alice.ask("connect", token=system.token("alice"))
+                connected = await alice.ask("connect", token=token)
                 place = connected["connect"]["subs"]["inbox"]
                 assert "accepted" in system.tocsin("publish", "--user", "alice", "--title", "One").stdout
                 assert (await alice.publication("inbox"))["data"]["title"] == "One"
@@ -43,7 +46,7 @@ async def test_an_event_reaches_the_page_and_a_restart_loses_nothing(tmp_path: P
         with dev(folder) as system:
             async with client(system.ws) as alice:
                 recover = {"inbox": {"recover": True, "epoch": place["epoch"], "offset": place["offset"]}}
-                connected = await alice.ask("connect", token=system.token("alice"), subs=recover)
+                connected = await alice.ask("connect", token=token, subs=recover)
                 inbox = connected["connect"]["subs"]["inbox"]
                 assert inbox["recovered"]
                 assert [p["data"]["title"] for p in inbox["publications"]] == ["One", "Two"]
@@ -70,8 +73,9 @@ async def test_what_is_killed_comes_back(tmp_path: Path) -> None:
         async with asyncio.timeout(LIMIT):
             while system.tocsin("publish", "--user", "alice", check=False).returncode:
                 pass
+            token = system.token("alice")
             async with client(system.ws) as alice:
-                await alice.ask("connect", token=system.token("alice"))
+                await alice.ask("connect", token=token)
                 system.tocsin("publish", "--user", "alice", "--title", "Back")
                 while (await alice.publication("inbox"))["data"].get("title") != "Back":
                     pass

@@ -100,7 +100,7 @@ async function serving(answer, run) {
 
 const stream = (response, text) => response.writeHead(200, { "Content-Type": "text/event-stream" }).write(text);
 
-test("SSE: the first message opens the stream, the others are posted in order, one at a time", { timeout: 10_000 }, async () => {
+test("SSE: the first message opens the stream, the others are posted in order, one at a time", { timeout: 30_000 }, async () => {
   let inFlight = 0;
   let most = 0;
   const answer = (request, response) => {
@@ -134,7 +134,7 @@ const ENDINGS = {
   "the stream is refused": [(_, response) => response.writeHead(503).end(), "HTTP 503"],
 };
 for (const [name, [answer, reason]] of Object.entries(ENDINGS)) {
-  test(`SSE: ${name}`, { timeout: 10_000 }, () =>
+  test(`SSE: ${name}`, { timeout: 30_000 }, () =>
     serving(answer, async (base) => {
       const { ears, until } = listener();
       sse()(base, "first", ears);
@@ -147,7 +147,7 @@ const LOST_POSTS = {
   breaks: [(response) => response.destroy(), "broken"],
 };
 for (const [name, [fail, reason]] of Object.entries(LOST_POSTS)) {
-  test(`SSE: a message that ${name} ends the link, once`, { timeout: 10_000 }, () =>
+  test(`SSE: a message that ${name} ends the link, once`, { timeout: 30_000 }, () =>
     serving((request, response) => (request.url === "/emulation" ? fail(response) : stream(response, "data: {}\n\n")), async (base) => {
       const { ears, until } = listener();
       const link = sse()(base, "first", ears);
@@ -157,7 +157,7 @@ for (const [name, [fail, reason]] of Object.entries(LOST_POSTS)) {
     }));
 }
 
-test("SSE: a link that was let go is not heard of again, whatever was on its way", { timeout: 10_000 }, () =>
+test("SSE: a link that was let go is not heard of again, whatever was on its way", { timeout: 30_000 }, () =>
   serving((_, response) => stream(response, "data: 1\n\ndata: 2\n\n"), async (base) => {
     const heard = [];
     await new Promise((resolve) => {
