@@ -23,9 +23,9 @@ async def test_moved_slots_keep_their_generation_and_a_failover_begins_one(tmp_p
         assert isinstance(site, Cluster)
         generations = Generations(keys)
         pipe = Pipe(site.url, name="test", clock=SystemClock(), arrival=generations)
-        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(120), asyncio.TaskGroup() as group:
             running = group.create_task(pipe.run())
-            await pipe.wait_up(10)
+            await pipe.wait_up(30)
 
             async def until(true: Callable[[], bool]) -> None:
                 while not true():

@@ -28,6 +28,8 @@ KILLS = 100
 WORKERS = 3
 PEOPLE = 12
 LEASE = 1.0
+LONG = 4.0
+"""Seconds of a lease: the short one ends soon after its owner, the long one outlasts who stands still for a while."""
 PARTITIONS = 8
 
 
@@ -81,10 +83,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def _scene(folder: Path, slowness: float, concurrency: int) -> AsyncIterator[Scene]:
+async def _scene(folder: Path, slowness: float, concurrency: int, lease: float) -> AsyncIterator[Scene]:
     provider = Provider(slowness)
     config = folder / "tocsin.toml"
-    own = {"lease_ttl": LEASE, "worker_ttl": LEASE, "webhook_concurrency": concurrency}
+    own = {"lease_ttl": lease, "worker_ttl": lease, "webhook_concurrency": concurrency}
     shared = {"directory_keys": [f"k1:{SEAL}"], "directory_index_key": INDEX, "partitions": PARTITIONS}
     config.write_text(to_toml({**shared, "deliver": {**own, "allow_private_addresses": True}}))
     with EmbeddedRedis(folder / "redis", port=free_port(), options={"appendonly": "no"}) as server:
@@ -114,7 +116,7 @@ async def _produce(scene: Scene, jobs: set[str], stop: asyncio.Event) -> None:
 async def test_a_hundred_crashes_lose_nothing_and_repeat_one_at_most_each(tmp_path: Path) -> None:
     chance, jobs, stop = random.Random(42), set[str](), asyncio.Event()
     # One call at a time in each worker, so that each crash can repeat one at most.
-    async with asyncio.timeout(150), _scene(tmp_path, 0.03, concurrency=1) as scene:
+    async with asyncio.timeout(300), _scene(tmp_path, 0.03, concurrency=1, lease=LEASE) as scene:
         workers, hits = scene.workers, 0
         async with asyncio.TaskGroup() as group:
             group.create_task(_produce(scene, jobs, stop))
@@ -139,7 +141,7 @@ async def test_a_hundred_crashes_lose_nothing_and_repeat_one_at_most_each(tmp_pa
 @pytest.mark.slow
 async def test_a_worker_that_is_told_to_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
     chance = random.Random(1)
-    async with asyncio.timeout(60), _scene(tmp_path, 0.2, concurrency=50) as scene:
+    async with asyncio.timeout(120), _scene(tmp_path, 0.2, concurrency=50, lease=LONG) as scene:
         jobs = {(await scene.place.send("webhook", number, user)).id for user in scene.users for number in range(30)}
         while not await scene.done():
             pid, calls = scene.workers.bear(), scene.provider.calls
