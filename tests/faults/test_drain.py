@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +21,12 @@ TOPIC = "room:0"
 PEOPLE = 180
 DRAIN = 3.0
 SLICES = 6
+LOOK = 0.02
+"""Seconds between two looks at whether this process runs."""
+STOOD = 0.15
+"""Seconds from one look to the next in which it did not run all the time."""
+AFTER = 0.3
+"""Seconds after that within which those are sent away who could answer nothing meanwhile."""
 SEED = 20_263
 
 
@@ -42,13 +49,45 @@ def streams_at(port: int) -> list[Any]:
     return made
 
 
-def assert_spread(times: list[float]) -> None:
-    """Nearly as long as the drain, and in no part of it much more than in the others."""
-    first, last = min(times), max(times)
+@asynccontextmanager
+async def watched() -> AsyncIterator[list[tuple[float, float]]]:
+    """When this process had to stand still: what came meanwhile is heard only at the end of that."""
+    loop, found = asyncio.get_running_loop(), list[tuple[float, float]]()
+
+    async def watch() -> None:
+        while True:
+            before = loop.time()
+            await asyncio.sleep(LOOK)
+            if (after := loop.time()) - before > STOOD:
+                found.append((before, after + AFTER))
+
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(watch())
+        yield found
+        watching.cancel()
+
+
+def assert_spread(heard: list[float], still: list[tuple[float, float]]) -> None:
+    """Nearly as long as the drain, and in no part of it much more than in the others. What was heard after this
+    process had stood still came at some time of that."""
+    earliest = [min((begin for begin, end in still if begin <= time <= end), default=time) for time in heard]
+    first, last = min(earliest), max(heard)
     assert last - first > 0.7 * DRAIN
     for n in range(SLICES):
         begin, end = (first + (last - first) * part / SLICES for part in (n, n + 1))
-        assert sum(begin <= time < end for time in times) < 0.5 * len(times), "most of them at once"
+        within = sum(begin <= early == time < end for early, time in zip(earliest, heard, strict=True))
+        assert within < 0.5 * len(heard), "most of them at once"
+
+
+def test_what_is_heard_late_is_no_crowd() -> None:
+    times = [DRAIN * n / 99 for n in range(100)]
+    assert_spread(times, [])
+    late = [max(time, 2.0) if time > 0.1 else time for time in times]
+    with pytest.raises(AssertionError, match="most of them at once"):
+        assert_spread(late, [])
+    assert_spread(late, [(0.1, 2.0)])
+    with pytest.raises(AssertionError):
+        assert_spread([time / 2 for time in times], [])
 
 
 @pytest.mark.slow
@@ -62,7 +101,13 @@ async def test_a_drained_gateway_hands_its_people_over(tmp_path: Path) -> None:
             for n in range(PEOPLE)
         ]
         moved = [person for person in people if person.port == leaving.port]
-        async with asyncio.timeout(90), posting() as http, gathered(people), AsyncExitStack() as stack:
+        async with (
+            asyncio.timeout(90),
+            watched() as still,
+            posting() as http,
+            gathered(people),
+            AsyncExitStack() as stack,
+        ):
             streams = [await stack.enter_async_context(stream) for stream in streams_at(leaving.port)]
             posters = [Poster(http, [staying.origin]), Poster(http, [leaving.origin, staying.origin])]
             producers = [
@@ -88,7 +133,8 @@ async def test_a_drained_gateway_hands_its_people_over(tmp_path: Path) -> None:
         assert [person.closes for person in people if person not in moved and person.closes] == []
         assert {code for person in moved for _, code in person.closes} == {3001}
         assert [person for person in moved if len(person.closes) != 1 or person.port != staying.port] == []
-        assert_spread([time for person in moved for time, _ in person.closes] + [reader.result() for reader in readers])
+        closed = [time for person in moved for time, _ in person.closes]
+        assert_spread(closed + [reader.result() for reader in readers], still)
         for stream in streams:
             assert b"3001" in stream.body
         assert [answer for poster in posters for answer in poster.unhelpful] == []

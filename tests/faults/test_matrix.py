@@ -34,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 async def row(made: World, seed: int, breaking: Breaking, **more: str) -> Scene:
     """A system under load in which this happens: nothing may be against an invariant."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(150):
         scene = await under(made, seed, breaking, SMALL, **more)
     assert [str(violation) for violation in check(scene.ledger, LIMITS)] == []
     assert scene.unhelpful == []
@@ -50,7 +50,7 @@ async def state(made: World, number: int = 0) -> int:
 
 
 async def until_state(made: World, wanted: int, number: int = 0) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while await state(made, number) != wanted:  # noqa: ASYNC110  # no event tells of it
             await asyncio.sleep(0.1)
 
@@ -82,7 +82,7 @@ async def test_a_gateway_is_parted_from_redis(whole: World) -> None:
         closes = [device.closes[:] for device in stage.devices]
         whole.wires["gateway 0"].hold()
         await until_state(whole, 503)
-        assert await state(whole, 1) == 200
+        await until_state(whole, 200, 1)
         assert [device.closes for device in stage.devices] == closes
         whole.wires["gateway 0"].heal()
         noted(stage, "parted", began)
@@ -99,7 +99,7 @@ async def test_clients_behind_a_blackhole_are_found_out_and_reached_otherwise(wh
         stuck = {device.user for device in stage.devices if device.port == whole.doors["gateway 0"].port}
         alive = await asyncio.to_thread(gateway.metric, "tocsin_gateway_connections")
         whole.doors["gateway 0"].hold()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while await asyncio.to_thread(gateway.metric, "tocsin_gateway_connections") > 0:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         assert alive >= len(stuck) > 0
@@ -115,7 +115,7 @@ async def test_what_is_on_a_lost_way_is_seen_by_the_next_connection(whole: World
     async def halve(stage: Stage) -> None:
         for door in whole.doors:
             await stage.mischief.perform(Step(0.0, Kind.HALF_OPEN, f"door {door}"))
-        await eventually(lambda: not any(link.halves for link in whole.doors.values()), 20)
+        await eventually(lambda: not any(link.halves for link in whole.doors.values()))
 
     await row(whole, 104, halve)
 
