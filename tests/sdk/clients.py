@@ -160,7 +160,7 @@ class PythonClient:
         finally:
             await sdk._client.disconnect()
             if left := asyncio.all_tasks() - before:  # it closes its sockets in tasks that it does not wait for
-                await asyncio.wait(left, timeout=2)
+                await asyncio.wait(left, timeout=SECONDS)
 
     async def do(self, action: str, **details: Any) -> Any:
         try:
