@@ -110,12 +110,14 @@ def token(user: str, ttl: int = 3600, **claims: Any) -> str:
 def settings_for(url: str, keys: Keys, **changes: Any) -> GatewaySettings:
     namespaces = {"room": OPEN, "news": {"subscribe": "user", "history_size": 5}}
     fixed: dict[str, Any] = {"token_secret": SECRET, "namespaces": namespaces, "drain_seconds": 0.1}
+    fixed["node_ttl"] = 600.0  # for nobody says again that it lives
     return GatewaySettings(redis_url=url, prefix=keys.prefix, partitions=keys.partitions, **(fixed | changes))
 
 
 @asynccontextmanager
 async def running_node(url: str, keys: Keys, **changes: Any) -> AsyncIterator[Node]:
-    """A node that reads its stream, without its clock: tests tick it themselves."""
+    """A node that reads its stream, without its clock: tests tick it themselves. It says once that it lives, so for as
+    long as a test may take."""
     settings = settings_for(url, keys, **changes)
     clock = SystemClock()
     topology = Topology(url, clock=clock)
