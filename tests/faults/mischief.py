@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Final
 
 from tests.faults.ledger import Drained, Fault, Ledger
@@ -53,7 +53,8 @@ class Mischief:
 
     def __init__(self, world: World, ledger: Ledger, now: Now, devices: Sequence[Witness]) -> None:
         self._world, self._ledger, self._now, self._devices = world, ledger, now, devices
-        self._redis = asyncio.Lock()  # a fail-over takes as long as it takes, and the next fault waits for it
+        # A fail-over and a drain take as long as they take, and the next fault of the same target waits for it.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._doing: Final[Mapping[Kind, Callable[[Step], Awaitable[frozenset[int]]]]] = {
             Kind.KILL: self._kill,
             Kind.PAUSE: self._pause,
@@ -73,7 +74,7 @@ class Mischief:
 
     async def perform(self, step: Step) -> None:
         """One fault, from its beginning to its end."""
-        async with self._redis if step.target == REDIS else nullcontext():
+        async with self._turns[step.target]:
             await self._perform(step)
 
     async def _perform(self, step: Step) -> None:
