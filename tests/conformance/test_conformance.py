@@ -37,9 +37,13 @@ UNIMPLEMENTED = {
 """Cases that we cannot pass."""
 
 
+LIMIT = 600.0
+"""Seconds for a group of cases: a bound, and no promise."""
+
+
 async def run(*cases: str) -> tuple[list[Any], list[Any]]:
     """All results if all passed, and the failed ones if not."""
-    async with serving(Echo(), connection=EchoConnection, rules=GENEROUS) as served, asyncio.timeout(170):
+    async with serving(Echo(), connection=EchoConnection, rules=GENEROUS) as served, asyncio.timeout(LIMIT):
         try:
             return await run_fuzzingclient(f"ws://127.0.0.1:{served.port}/connection/websocket", cases), []
         except FailureError as failure:
