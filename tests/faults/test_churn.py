@@ -15,7 +15,7 @@ CONNECTS = 4_000
 @pytest.mark.slow
 @pytest.mark.one_server
 async def test_nothing_grows_while_clients_come_and_go(tmp_path: Path) -> None:
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(200):
         looks, found = await soaked(tmp_path, CONNECTS, 64, lambda text: None)
     assert found == [], looks
     assert looks[-1].connects == CONNECTS

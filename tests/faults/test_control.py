@@ -134,7 +134,7 @@ class Crowd:
 @asynccontextmanager
 async def crowd() -> AsyncIterator[Crowd]:
     async with (
-        asyncio.timeout(90),
+        asyncio.timeout(150),
         httpx.AsyncClient(timeout=20, trust_env=False) as http,
         asyncio.TaskGroup() as group,
     ):

@@ -54,7 +54,7 @@ async def test_of_killed_nodes_nothing_stays(tmp_path: Path) -> None:
     quick: dict[str, Any] = {"node_ttl": 1, "position_check": 2, "presence_ttl": 2, "node_stream_ttl": 5}
     with system(tmp_path, gateways=NODES, namespaces={"room": room}, **quick) as made:
         redis = made.redis.client()
-        async with asyncio.timeout(80):
+        async with asyncio.timeout(150):
             await live(made.gateways, 1)
             await eventually(lambda: not redis.exists("tocsin:nodes"))
             before = lasting(redis)

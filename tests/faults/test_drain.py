@@ -102,7 +102,7 @@ async def test_a_drained_gateway_hands_its_people_over(tmp_path: Path) -> None:
         ]
         moved = [person for person in people if person.port == leaving.port]
         async with (
-            asyncio.timeout(90),
+            asyncio.timeout(150),
             watched() as still,
             posting() as http,
             gathered(people),

@@ -80,7 +80,7 @@ async def test_the_books_balance_after_every_fault_in_turn(tmp_path: Path) -> No
     with system(tmp_path, gateways=2, workers=2, redis={"appendfsync": "always"}) as made:
         ports, origins = [g.port for g in made.gateways], [g.origin for g in made.gateways]
         people = [Person(USERS[n % 30], [TOPICS[n % 3]], ports, Random(chance.random())) for n in range(90)]
-        async with asyncio.timeout(100), posting() as http, gathered(people):
+        async with asyncio.timeout(200), posting() as http, gathered(people):
             # A master that is frozen for long is replaced, and with it goes what no replica had.
             replicated = made.redis.kind != "one"
             ways = (origins, origins[::-1], origins)

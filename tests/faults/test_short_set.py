@@ -18,8 +18,9 @@ from tests.faults.world import World, world
 from tests.servers import KINDS
 
 SEEDS = (1, 2)
-LIMITS = Limits(script=0.25, reach=15.0)
-"""How long a script seems to hold Redis depends here on what else the machine does; other tests measure that."""
+LIMITS = Limits(script=2.0, reach=15.0)
+"""How long a script seems to hold Redis depends here on what else the machine does, for that is time on the wall: a
+server that has to wait for its turn amid one seems to take that long. `test_scripts_are_short` measures them."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.sites]
 
@@ -33,7 +34,7 @@ def broken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_the_invariants_hold_whatever_breaks(broken: World, seed: int) -> None:
     mode = STORED if broken.site.kind == "one" else REPLICATED
-    async with asyncio.timeout(150):
+    async with asyncio.timeout(200):
         scene = await play(broken, seed, Size(seconds=8.0, faults=6), mode=mode)
     assert [str(violation) for violation in check(scene.ledger, LIMITS)] == [], scene.steps
     assert scene.unhelpful == []

@@ -132,7 +132,7 @@ async def undisturbed(running: System) -> AsyncIterator[Watcher]:
     """A healthy client is served during the block, and notices nothing of what happens there."""
     gateway = running.gateways[0]
     healthy = Watcher("healthy", [HEALTHY], [gateway.port], Random(1))
-    async with asyncio.timeout(90), posting() as http, gathered([healthy]):
+    async with asyncio.timeout(150), posting() as http, gathered([healthy]):
         poster = Poster(http, [gateway.origin])
         producer = Producer(token_hex(4), ["healthy"], [HEALTHY], poster, Random(2))
         stop = asyncio.Event()
