@@ -6,7 +6,10 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from bus.keys import Keys
+from gateway import reads
 from gateway.node import Node
 from tests.gateway.stand import Client, Producer, running_node
 from tests.gateway.streams import eventually
@@ -42,7 +45,10 @@ async def answer(client: Client) -> Any:
     return (await client.until(lambda c: next((r for r in c.got if r.get("id") == 2), None)))["subscribe"]
 
 
-async def test_a_thousand_with_different_positions_read_redis_a_few_times(redis_server: Any, keys: Keys) -> None:
+async def test_a_thousand_with_different_positions_read_redis_a_few_times(
+    redis_server: Any, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "KEPT", 60.0)  # that they come within a moment is for the test to see to
     async with asyncio.timeout(120), running_node(redis_server.url, keys) as node:
         producer = Producer(node.pipe, keys, kept=200)
         places = [await producer.append(TOPIC, number) for number in range(100)]
