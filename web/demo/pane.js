@@ -152,7 +152,7 @@ export class Pane {
     this.#outage = null;
     this.#parts.inboxFeed.clear();
     this.#parts.topicFeed.clear();
-    this.#parts.people.set([]);
+    this.#parts.people.forget();
     this.#client = this.#begin();
     this.#changed();
   }
@@ -165,7 +165,7 @@ export class Pane {
     this.topic = topic;
     topicFeed.clear();
     topicFeed.say(`Nothing in ${topic} yet.`);
-    people.set([]);
+    people.forget();
     this.#client.subscribe(topic);
     this.#changed();
   }
@@ -193,7 +193,10 @@ export class Pane {
    */
   async #subscribed(client, topic, first) {
     const feed = topic === "inbox" ? this.#parts.inboxFeed : this.#parts.topicFeed;
-    if (topic !== "inbox") void client.presence(topic).then((all) => topic === this.topic && this.#parts.people.set(all), ignore);
+    if (topic !== "inbox" && topic === this.topic) {
+      this.#parts.people.ask();
+      void client.presence(topic).then((all) => topic === this.topic && this.#parts.people.set(all), ignore);
+    }
     if (!first) return;
     const earlier = topic === "inbox" ? listed(client) : remembered(client, topic);
     const items = await earlier.catch(() => []);
