@@ -15,7 +15,8 @@ from typing import Any, Final
 LATE: Final = 0.005
 """A wait that took so many seconds longer than it was to was held up."""
 STEP: Final = 0.01
-"""What is counted at most of a wait that was held up, in seconds: what had come by then comes before what is late."""
+"""Of a wait that was held up one half is counted, or so many seconds: what had come by then comes before what is late,
+and a machine that is always busy ends a wait all the same."""
 
 
 class _Watched(selectors.DefaultSelector):
@@ -55,7 +56,7 @@ class SteadyLoop(asyncio.SelectorEventLoop):
         now = time.monotonic()
         waited = now - self._seen
         if timeout is not None and waited > max(0.0, timeout) + LATE:
-            self._lost += waited - min(max(0.0, timeout), STEP)
+            self._lost += waited - min(max(0.0, timeout), max(STEP, timeout / 2))
         self._seen, self._used = now, time.process_time()
 
 
