@@ -33,6 +33,9 @@ ENDS = BLOCK - 0.5
 """Seconds within which a worker that waits for work ends when it is told to: it does not read to the end."""
 PATIENCE = 8.0
 """And as many more where Redis does not answer, to which it would say that it is gone."""
+TRIES = 3
+"""How often it may take longer before it is the worker that is late, and not a process that had to wait for its turn:
+one that reads to the end, in each of its partitions, is late every time."""
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +57,7 @@ async def until_alive(made: World, fanouts: int, delivers: int) -> None:
         found = alive(made)
         return (len(found["fanout"]), len(found["deliver"])) == (fanouts, delivers)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await until(lambda: asyncio.to_thread(are))
 
 
@@ -116,6 +119,14 @@ def idle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize("reachable", [True, False])
 async def test_a_worker_stops_amid_a_blocked_read(idle: World, reachable: bool) -> None:
     """At once, and within its patience where Redis does not answer; then others may take what it had."""
+    took = [await stopped(idle, reachable)]
+    while took[-1] >= ENDS + (0 if reachable else PATIENCE):
+        assert len(took) < TRIES, took
+        took.append(await stopped(idle, reachable))
+
+
+async def stopped(idle: World, reachable: bool) -> float:
+    """Start them, and stop them when they have nothing to do: how many seconds that takes."""
     for role in idle.roles.values():
         if not role.runs:
             role.start()
@@ -128,9 +139,11 @@ async def test_a_worker_stops_amid_a_blocked_read(idle: World, reachable: bool) 
     async with asyncio.TaskGroup() as group:
         ends = [group.create_task(asyncio.to_thread(role.end)) for role in idle.roles.values()]
     assert [end.result() for end in ends] == [0, 0]
-    assert time.monotonic() - began < ENDS + (0 if reachable else PATIENCE)
+    took = time.monotonic() - began
     idle.net.heal()
-    await until(lambda: asyncio.to_thread(lambda: not leases(idle)))
+    async with asyncio.timeout(30):
+        await until(lambda: asyncio.to_thread(lambda: not leases(idle)))
+    return took
 
 
 def leases(made: World) -> int:
@@ -143,7 +156,7 @@ def leases(made: World) -> int:
 
 def until_leased(made: World) -> None:
     """Until all are."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 30
     while leases(made) < 2 * made.keys.partitions:
         assert time.monotonic() < deadline, "the partitions are not leased"
         time.sleep(0.05)
