@@ -94,7 +94,7 @@ async def shop(query: str = "", attributes: str = "", **options: Any) -> AsyncIt
         page.on("pageerror", lambda error: complaints.append(str(error)))
         await page.route(f"{ORIGIN}/**", lambda route: _answer(route, attributes))
         await page.goto(f"{ORIGIN}/{query}")
-        await page.wait_for_function("window.client?.state === 'connected'")
+        await page.wait_for_function("() => window.client?.state === 'connected'")
         yield Bell(page)
         assert complaints == []
 
@@ -113,7 +113,7 @@ async def test_the_badge_counts_what_came_since_the_bell_was_opened() -> None:
         await bell.ring("Another one")
         await expect(bell.titles).to_have_text(["Another one", "Your order is on its way"])
         await expect(bell.badge).to_be_hidden()
-        await bell.page.wait_for_function("inbox.seen >= 1")
+        await bell.page.wait_for_function("() => inbox.seen >= 1")
 
 
 async def test_reading_archiving_and_back_again() -> None:
@@ -138,7 +138,7 @@ async def test_reading_archiving_and_back_again() -> None:
         await expect(bell.panel.get_by_role("button", name="Mark all as read")).to_be_hidden()
         await bell.panel.get_by_role("radio", name="All").check()
         await expect(bell.titles).to_have_text(["Three", "Two", "One"])
-        await bell.page.wait_for_function("inbox.counts.unread === 0")
+        await bell.page.wait_for_function("() => inbox.counts.unread === 0")
 
 
 async def test_what_other_devices_do_shows_here() -> None:

@@ -404,7 +404,7 @@ async def test_a_gateway_that_is_killed_costs_nothing(tmp_path: Path, transport:
             await expect(demo.right.inbox).to_have_count(1)
             await demo.right.state.evaluate(NOTE_STATES)
             os.kill(gateway_of(system.process.pid), signal.SIGKILL)
-            await demo.page.wait_for_function("states.some((state) => state !== 'connected')")
+            await demo.page.wait_for_function("() => states.some((state) => state !== 'connected')")
             await demo.connected()
             await expect(demo.right.banner).to_contain_text("Nothing had come meanwhile.")
             await demo.send(demo.names[1], "after")
