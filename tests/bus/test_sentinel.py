@@ -25,6 +25,11 @@ from tests.redis_sentinel import SERVICE
 from tests.servers import SentinelTrio, start
 from tocsin.embedded import EmbeddedRedis
 
+SOON = 4.0
+"""Seconds within which a master is left that all but one sentinel have left."""
+TRIES = 3
+"""How often it may take longer before it is we who are late, and not a process that had to wait for its turn."""
+
 
 @asynccontextmanager
 async def piped(url: str, *, within: float = 90, **options: Any) -> AsyncIterator[Pipe]:
@@ -164,10 +169,16 @@ async def test_an_isolated_master_is_left_though_it_answers_and_a_sentinel_besid
             one.names = old.port
         async with piped(url) as pipe:
             assert await port_of(pipe) == old.port
-            for one in sentinels[1:]:
-                one.names, one.epoch = new.port, 2
-            async with asyncio.timeout(20):
+            took: list[float] = []
+            while not took or took[-1] >= SOON:
+                assert len(took) < TRIES, took
+                sentinels[0].names, sentinels[0].epoch = old.port, len(took) + 1
+                for one in sentinels[1:]:
+                    one.names, one.epoch = new.port, len(took) + 2
+                began = asyncio.get_running_loop().time()
                 await until_at(pipe, new.port)
+                took.append(asyncio.get_running_loop().time() - began)
+                old, new = new, old
 
 
 async def test_it_is_not_gone_back_to_when_only_the_sentinel_beside_it_answers(
