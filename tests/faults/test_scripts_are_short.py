@@ -209,7 +209,7 @@ async def test_a_full_inbox(redis_server: RedisSite, keys: Keys, redis: Redis) -
             await run("inbox_list", marks, (*meaning, 100, bodies, 600, LOOK, PAGE_BYTES))
             await run("inbox_total", (log,), ("-", LOOK, bodies))
             await run("join", (log, meta, routes), ("n1", "fresh", "1", 0, LIMIT, bodies, 60, 600, MOST_BYTES))
-            await run("history", (log, meta), ("fresh", "-", "0", LIMIT, bodies, 600))
+            await run("history", (log, meta), ("fresh", "-", "0", LIMIT, bodies, 600, MOST_BYTES))
             first = top - AT_ONCE * (turn % 8 + 1)
             offsets = list(range(first, first + AT_ONCE))
             names = (*marks, routes, k.trail("alice"))

@@ -34,9 +34,8 @@ async def test_an_event_reaches_the_page_and_a_restart_loses_nothing(tmp_path: P
         with dev(folder) as system:
             async with httpx.AsyncClient(follow_redirects=True, timeout=LIMIT) as browser:
                 assert "<title>Tocsin</title>" in (await browser.get(system.page)).text
-            token = system.token(
-                "alice"
-            )  # before there is a connection, which may not wait for long to say whose it is
+            # Before there is a connection, which may not wait for long to say whose it is.
+            token = system.token("alice")
             async with client(system.ws) as alice:
                 connected = await alice.ask("connect", token=token)
                 place = connected["connect"]["subs"]["inbox"]
