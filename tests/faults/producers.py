@@ -95,8 +95,6 @@ class Poster:
     origins: Sequence[str]
     keyed: bool = False
     """Under an Idempotency-Key, without an id of the event's own."""
-    replicated: bool = False
-    """Takes nothing for accepted that only one server has."""
     statuses: Counter[int] = field(default_factory=Counter)
     """Of all answers; 0: there was none."""
     unhelpful: list[str] = field(default_factory=list)
@@ -109,7 +107,6 @@ class Poster:
             event = dict(event)
             headers["idempotency-key"] = event.pop("id")
         url = f"{self.origins[self._turn % len(self.origins)]}/v1/events"
-        url += "?durability=replicated" if self.replicated else ""
         status = 0
         try:
             answer = await self.http.post(url, content=orjson.dumps(event), headers=headers)
