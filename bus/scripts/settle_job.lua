@@ -15,8 +15,10 @@ local id, what, reason, attempts = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 -- First, for a key of another type refuses the whole only before anything is done.
 if what == 'defer' then redis.call('ZCARD', KEYS[3]) end
 if what == 'bury' then redis.call('XLEN', KEYS[4]) end
-if redis.call('XACK', KEYS[2], ARGV[3], id) == 0 then return 0 end
+local pending = redis.call('XACK', KEYS[2], ARGV[3], id)
 local job = redis.call('XRANGE', KEYS[2], id, id)[1]
+-- One that is still there is ours by the lease, though a failover may have forgotten that it was taken.
+if pending == 0 and not job then return 0 end
 redis.call('XDEL', KEYS[2], id)
 
 -- `n` attempts, `w` why it waits; the rest of the job as it is.

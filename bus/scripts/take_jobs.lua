@@ -10,15 +10,32 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ' ' .. ARGV[2] then return redis.error_reply('FENCED lease lost') end
 --#include later
 
+local MOST = 1000
 local now = bring_back(KEYS[3], KEYS[2], ARGV[5])
 local out = {-1, '0-0'}
 local next = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
 if next[2] then out[1] = math.max(0, math.ceil(tonumber(next[2]) - now)) end
 if redis.call('EXISTS', KEYS[2]) == 0 then return out end
 
+-- What is there still up to that id is under way; but a failover may have forgotten that it was taken, and whoever
+-- moved past it now would leave it there for ever. So it is taken again.
+local function move_to(id)
+  local entries = redis.call('XRANGE', KEYS[2], '-', id, 'COUNT', MOST)
+  if #entries == MOST then return end
+  for _, job in ipairs(entries) do
+    local pending = redis.pcall('XPENDING', KEYS[2], ARGV[3], job[1], job[1], 1)
+    if pending.err then return pending end
+    if #pending == 0 then
+      redis.call('XCLAIM', KEYS[2], ARGV[3], ARGV[4], 0, job[1], 'RETRYCOUNT', 1, 'FORCE')
+      out[#out + 1] = job
+    end
+  end
+  return redis.pcall('XGROUP', 'SETID', KEYS[2], ARGV[3], id)
+end
+
 if ARGV[6] and ARGV[6] ~= '' then
-  local moved = redis.pcall('XGROUP', 'SETID', KEYS[2], ARGV[3], ARGV[6])
-  if moved.err and not string.find(moved.err, 'NOGROUP', 1, true) then return moved end
+  local moved = move_to(ARGV[6])
+  if moved and moved.err and not string.find(moved.err, 'NOGROUP', 1, true) then return moved end
 end
 
 local function read()

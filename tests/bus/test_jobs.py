@@ -613,3 +613,36 @@ async def test_a_bug_in_the_handler_is_charged_to_its_own_job(room: Room) -> Non
     assert letter[b"id"] == b"a"
     assert letter[b"reason"].startswith(b"ValueError in ")
     assert b"secret" not in letter[b"reason"]
+
+
+# Taken past others, and forgotten by a failover ------------------------------------------------------------------
+
+
+async def picked_and_forgotten(room: Room) -> tuple[list[str], list[Entry]]:
+    """The ids of four jobs, of which two were picked by their source on a master whose replica had not heard of it."""
+    stream = room.keys.jobs(room.p, CHANNEL)
+    ids = [*await room.add("a", "b", e="4.shop/1"), *await room.add("c", "d", e="4.mail/1")]
+    entries = list((await room.jobs.take(2)).entries)
+    assert room.jobs.crowded
+    assert await room.jobs.look() == {"mail": 2}
+    entries += (await room.jobs.pick("mail", 2)).entries
+    assert [entry.id for entry in entries] == ids
+    assert await room.jobs.look() == {}  # all were taken: whoever takes the next begins behind them
+    await room.pipe.ask("XACK", stream, GROUP, *ids[2:])
+    return ids, entries
+
+
+async def test_a_job_of_which_nobody_knows_any_more_that_it_was_taken_is_settled_all_the_same(room: Room) -> None:
+    _, entries = await picked_and_forgotten(room)
+    for entry in entries:
+        await room.jobs.settle(Batch((entry,)), [Done()], QUICK, 0.5)
+    assert await room.waiting() == 0
+    assert sorted(room.notes.told) == ["a", "b", "c", "d"]
+
+
+async def test_a_job_of_which_nobody_knows_any_more_that_it_was_taken_is_found_by_the_next_owner(room: Room) -> None:
+    ids, _ = await picked_and_forgotten(room)
+    assert (await room.jobs.take(2)).entries == ()  # they are held here, and moved past
+    after = Room(room.pipe, room.keys, room.lease)
+    assert (await after.jobs.take(8)).pending
+    assert [entry.id for entry in (await after.jobs.take(8)).entries] == ids
