@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -91,6 +91,15 @@ async def send(pipe: Pipe, keys: Keys, event: dict[str, Any], partition: int | N
     key = event.get("key") or (to.get("users") or to.get("topics"))[0]
     p = keys.partition(key) if partition is None else partition
     return p, (await pipe.ask("XADD", keys.events(p), "*", "e", orjson.dumps(event))).decode()
+
+
+async def acknowledged(pipe: Pipe, queues: Iterable[tuple[str, str]]) -> bool:
+    """Whether the newest entry of each stream is what its head says was acknowledged; an empty one has none."""
+    for stream, head in queues:
+        newest = await pipe.ask("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        if newest and newest[0][0] != await pipe.ask("HGET", head, "acked"):
+            return False
+    return True
 
 
 def data_of(publication: bytes) -> Any:

@@ -34,7 +34,7 @@ from fanout.publisher import Publisher
 from fanout.stats import Stats
 from fanout.withdrawal import Withdrawal
 from tests.conftest import open_pipe
-from tests.fanout.stand import Node, running_worker, send, settings_for
+from tests.fanout.stand import Node, acknowledged, running_worker, send, settings_for
 from tests.servers import RedisSite
 
 TOPIC = "news:a"
@@ -239,11 +239,7 @@ async def all_of(pipe: Pipe, logs: list[str]) -> bool:
 
 async def drained(pipe: Pipe, keys: Keys) -> bool:
     """Whether no walk is left to be worked."""
-    for p in range(keys.partitions):
-        newest = await pipe.ask("XREVRANGE", keys.bulk(p), "+", "-", "COUNT", 1)
-        if newest and newest[0][0] != await pipe.ask("HGET", keys.bulk_head(p), "acked"):
-            return False
-    return True
+    return await acknowledged(pipe, ((keys.bulk(p), keys.bulk_head(p)) for p in range(keys.partitions)))
 
 
 async def test_a_large_topic_does_not_delay_an_event_for_one_person(

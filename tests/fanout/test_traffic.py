@@ -10,7 +10,7 @@ import orjson
 from bus.keys import Keys
 from bus.pipe import Pipe
 from tests.conftest import open_pipe
-from tests.fanout.stand import Node, running_worker, send, settings_for
+from tests.fanout.stand import Node, acknowledged, running_worker, send, settings_for
 from tests.servers import RedisSite
 
 NODES: Final = 5
@@ -25,11 +25,7 @@ def listens(node: int) -> list[str]:
 
 async def worked(pipe: Pipe, keys: Keys) -> bool:
     """Whether all that came was acknowledged, which is after every node has its part: nothing more can come."""
-    for p in range(keys.partitions):
-        newest = await pipe.ask("XREVRANGE", keys.events(p), "+", "-", "COUNT", 1)
-        if newest and newest[0][0] != await pipe.ask("HGET", keys.head(p), "acked"):
-            return False
-    return True
+    return await acknowledged(pipe, ((keys.events(p), keys.head(p)) for p in range(keys.partitions)))
 
 
 async def test_each_node_gets_the_bytes_of_what_it_listens_to_and_no_more(redis_server: RedisSite, keys: Keys) -> None:
